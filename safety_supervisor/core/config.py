@@ -1,0 +1,473 @@
+"""Every parameter of the supervisor: default, unit, allowed range and the reason for it, declared once.
+
+The same declaration validates vehicle files, describes the ROS parameters, fills the table in the README and
+bounds the assumptions of the proofs: what a proof assumes is what this loader enforces. SI units; decelerations
+and brakes are positive numbers. A `Config` is frozen: another value means another `Config` and another proof.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from typing import Any, TypeVar, cast, get_type_hints
+
+GRAVITY = 9.80665
+"""Standard gravity [m/s^2]."""
+
+SENSOR_KINDS = ("radar", "radar_tracks", "ultrasonic")
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A parameter set that is refused; the text names source, key, value and what is allowed."""
+
+
+def param(default: T, unit: str, low: float, high: float, why: str) -> T:
+    """Declare one numeric parameter with its unit, its closed range and its source or reason."""
+    return cast(T, field(default=default, metadata={"unit": unit, "low": low, "high": high, "why": why}))
+
+
+def choice(default: T, allowed: tuple[Any, ...], why: str) -> T:
+    """Declare one parameter that takes one of few values; an empty tuple allows any value of the type."""
+    return cast(T, field(default=default, metadata={"unit": "", "allowed": allowed, "why": why}))
+
+
+@dataclass(frozen=True, slots=True)
+class Vehicle:
+    """Body and brakes. `base_link` is the centre of the rear axle on the ground (REP-105)."""
+
+    name: str = choice("vehicle", (), "shown in reports and certificates")
+    front: float = param(3.7, "m", 0.05, 20.0, "base_link to front bumper")
+    rear: float = param(1.0, "m", 0.0, 20.0, "base_link to rear bumper")
+    width: float = param(1.86, "m", 0.1, 4.0, "over mirrors folded; the corridor adds its own margin")
+    wheelbase: float = param(2.8, "m", 0.1, 12.0, "steering demand from curvature")
+    curvature_max: float = param(0.2, "1/m", 0.01, 10.0, "tightest turn, 1 / turning radius of base_link")
+    mass: float = param(1650.0, "kg", 1.0, 60000.0, "kerb mass")
+    brake_force_max: float = param(18000.0, "N", 1.0, 600000.0, "service brake on dry road, fading included")
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """Operational design domain: what the vehicle file promises about the world."""
+
+    speed_max: float = param(40.0, "m/s", 0.1, 60.0, "ego speed; the proofs cover speeds up to it")
+    friction_min: float = param(0.8, "", 0.05, 1.2, "lowest tyre-road friction in which the vehicle is operated")
+    grade_max: float = param(0.04, "rad", 0.0, 0.35, "steepest downhill slope")
+    load_max: float = param(450.0, "kg", 0.0, 40000.0, "payload above kerb mass")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Delays between a fact in the world and a wheel that brakes for it."""
+
+    period: float = param(0.05, "s", 0.005, 0.2, "tick period of the supervisor")
+    overrun: float = param(0.01, "s", 0.0, 0.2, "latest admissible delay of a tick beyond its period")
+    gate_timeout: float = param(0.1, "s", 0.01, 1.0, "silence after which the command gate executes the fallback")
+    actuation_delay: float = param(0.15, "s", 0.0, 1.0, "from command to the first change of deceleration")
+    input_age_max: float = param(0.25, "s", 0.01, 1.0, "oldest track age that an envelope may use; older is stale")
+    steering_correction: float = param(0.5, "s", 0.0, 2.0, "time the policy needs to leave its present curvature")
+
+    @property
+    def commit(self) -> float:
+        """Longest time [s] for which a passed plan can be followed before a new decision binds."""
+        return max(self.period + self.overrun, self.gate_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the proved worst-case envelope assumes about ego's emergency fallback and about objects."""
+
+    assumed_brake: float = param(7.0, "m/s^2", 0.5, 12.0, "deceleration the envelope counts on")
+    assumed_jerk: float = param(15.0, "m/s^3", 0.5, 100.0, "rate at which that deceleration builds up")
+    object_brake_max: float = param(8.0, "m/s^2", 0.5, 12.0, "hardest braking of an object ahead")
+    acceleration_max: float = param(3.0, "m/s^2", 0.0, 6.0, "hardest acceleration of ego; bounds what a plan may ask")
+    acceleration_margin: float = param(0.3, "m/s^2", 0.0, 3.0, "measured on real driving: plan acceleration + 0.3 held")
+    sigma_k: float = param(3.0, "", 0.0, 6.0, "one-sided interval, in standard deviations, of gap and speed")
+    gap_sigma_floor: float = param(0.25, "m", 0.0, 5.0, "automotive radar range drift 0.44 m p95 in 2 s, measured")
+    speed_error: float = param(0.15, "m/s", 0.0, 2.0, "ego speed reads low by up to this much")
+    geometry_bound: float = param(0.05, "m", 0.0, 1.0, "error bound of path geometry, taken off every gap")
+    object_acceleration_max: float = param(3.0, "m/s^2", 0.0, 10.0, "hardest acceleration of an oncoming object")
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """The minimal-risk manoeuvres (MRM) as they are commanded."""
+
+    comfort_deceleration: float = param(2.0, "m/s^2", 0.2, 4.0, "UN R157 5.5.1: MRM demand at most 4.0 m/s^2")
+    comfort_jerk: float = param(2.0, "m/s^3", 0.2, 50.0, "comfortable onset")
+    firm_deceleration: float = param(4.0, "m/s^2", 0.5, 8.0, "strongest regular MRM of UN R157 5.5.1")
+    firm_jerk: float = param(8.0, "m/s^3", 0.5, 100.0, "brisk but controllable onset")
+    emergency_deceleration: float = param(7.0, "m/s^2", 0.5, 12.0, "what the brakes really deliver, all conditions")
+    emergency_jerk: float = param(15.0, "m/s^3", 0.5, 100.0, "brake pressure build-up, measured on the vehicle")
+
+
+@dataclass(frozen=True, slots=True)
+class Corridor:
+    """Which objects count as in the way. These widths, not the brakes, decide whether the layer stays quiet."""
+
+    margin: float = param(0.3, "m", 0.0, 2.0, "lateral distance kept beside ego's body")
+    object_half_width: float = param(0.5, "m", 0.0, 2.0, "presumed half extent of a radar point; declared assumption")
+    curvature_sigma: float = param(2.2e-4, "1/m", 0.0, 0.05, "sd of present against driven curvature, measured")
+    extrapolation_time: float = param(2.0, "s", 0.1, 5.0, "present motion is extrapolated no further")
+    lateral_prediction: float = param(1.0, "s", 0.0, 3.0, "lateral motion counts this far ahead; 3 s was not quiet")
+    lateral_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd of lateral speed that counts in that prediction")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Thresholds on the deceleration that the expected motion of an object requires of ego."""
+
+    clearance: float = param(2.0, "m", 0.0, 10.0, "gap to keep to an object ahead at the end of the approach")
+    cap_threshold: float = param(1.5, "m/s^2", 0.1, 8.0, "speed is capped above this required deceleration")
+    comfort_threshold: float = param(2.0, "m/s^2", 0.1, 8.0, "comfort stop above it")
+    firm_threshold: float = param(3.5, "m/s^2", 0.1, 10.0, "firm stop above it")
+    horizon: float = param(4.0, "s", 0.5, 10.0, "expected motion is followed this far along the plan")
+    on_time: float = param(0.1, "s", 0.0, 2.0, "a threshold must be exceeded this long")
+    off_time: float = param(0.5, "s", 0.0, 5.0, "and undercut this long before it is forgotten")
+    ttc: float = param(1.0, "s", 0.1, 5.0, "least time to collision with constant accelerations")
+
+
+@dataclass(frozen=True, slots=True)
+class NearField:
+    """Ultrasonic near field."""
+
+    stop_distance: float = param(0.3, "m", 0.05, 2.0, "gap kept to a near object")
+    approach_tolerance: float = param(0.15, "m", 0.0, 1.0, "allowed closer when the plan itself stops there")
+    speed_max: float = param(4.0, "m/s", 0.1, 10.0, "above it ultrasonics cannot stop the vehicle and radar decides")
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Existence probability above which a track may demand a mode."""
+
+    speed_cap: float = param(0.9, "", 0.0, 1.0, "a cap costs little, so little evidence is enough")
+    stop: float = param(0.99, "", 0.0, 1.0, "comfort and firm stop")
+    emergency: float = param(0.9999, "", 0.0, 1.0, "about one false confirmed track an hour in clutter, measured")
+    near_field: float = param(0.9, "", 0.0, 1.0, "any stop, closer than near_range: time is short and speed is low")
+    near_range: float = param(8.0, "m", 0.0, 50.0, "where the near-field authority holds")
+    static_range: float = param(65.0, "m", 10.0, 300.0, "never-moved returns beyond it may only cap the speed")
+    lead: float = param(0.9, "", 0.0, 1.0, "a confirmed track, as counted in the summary")
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Radar tracker."""
+
+    acceleration_psd: float = param(2.0, "m^2/s^3", 0.01, 50.0, "white acceleration, best of 0.5-8 on scenes with truth")
+    gate_probability: float = param(0.999, "", 0.5, 0.999999, "chi-square gate on range, azimuth, range rate")
+    detection_probability: float = param(0.9, "", 0.05, 0.999, "in the field of view, per scan")
+    clutter_rate: float = param(10.0, "1/scan", 0.01, 1000.0, "false detections per scan over the whole field of view")
+    static_clutter_share: float = param(0.5, "", 0.0, 1.0, "share of clutter with the Doppler of the static world")
+    birth_existence: float = param(0.1, "", 0.001, 0.5, "existence of a track born from one detection")
+    delete_existence: float = param(0.01, "", 1e-6, 0.5, "a track below it is dropped")
+    existence_max: float = param(0.99999, "", 0.9, 0.99999999, "cap, so that misses still count")
+    persistence_half_life: float = param(5.0, "s", 0.1, 60.0, "existence of an unseen track halves in odds by time")
+    coast_time: float = param(0.6, "s", 0.05, 5.0, "longest time without detection in view")
+    cross_speed_sigma: float = param(5.0, "m/s", 0.1, 30.0, "speed across the line of sight at birth")
+    cluster_distance: float = param(1.5, "m", 0.0, 10.0, "returns of one body lie closer")
+    cluster_speed: float = param(0.75, "m/s", 0.0, 5.0, "and their range rates differ less")
+    moving_speed: float = param(1.5, "m/s", 0.1, 10.0, "a track that was significantly faster has moved")
+    tracks_max: int = param(200, "", 1, 2000, "bounded memory and time; the least certain go first")
+
+
+@dataclass(frozen=True, slots=True)
+class Ultrasonics:
+    """Per-transducer filter."""
+
+    sigma: float = param(0.03, "m", 0.001, 0.5, "range noise")
+    acceleration_psd: float = param(1.0, "m^2/s^3", 0.01, 50.0, "relative motion of near objects")
+    spike_gate: float = param(4.0, "", 1.0, 10.0, "innovations beyond it, in sd, are spikes until repeated")
+    confirm: int = param(2, "pings", 1, 10, "consistent echoes that confirm an object or a jump")
+    lose: int = param(3, "pings", 1, 20, "consecutive silent pings that end an object")
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """When an input counts as stale, early or broken."""
+
+    plan_timeout: float = param(0.3, "s", 0.02, 2.0, "age of the newest plan")
+    odometry_timeout: float = param(0.2, "s", 0.02, 2.0, "age of the newest odometry")
+    radar_timeout: float = param(0.25, "s", 0.02, 2.0, "age of the newest scan of an expected radar")
+    ultrasonic_timeout: float = param(0.5, "s", 0.02, 2.0, "age of the newest ping of an expected transducer")
+    future_tolerance: float = param(0.05, "s", 0.0, 0.5, "stamps this far ahead are clock jitter")
+    clock_jump: float = param(0.5, "s", 0.05, 10.0, "tick times further apart than this are a clock jump")
+    frozen_time: float = param(1.0, "s", 0.1, 10.0, "identical content for this long while moving is frozen")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCheck:
+    """What a plan must satisfy to be judged at all."""
+
+    lateral_offset_max: float = param(1.0, "m", 0.05, 5.0, "start of plan beside ego")
+    heading_offset_max: float = param(0.35, "rad", 0.02, 1.6, "start of plan against ego's heading")
+    speed_offset_max: float = param(2.5, "m/s", 0.1, 20.0, "planned speed now against ego's speed")
+    interval_max: float = param(1.0, "s", 0.05, 5.0, "between two points")
+    acceleration_max: float = param(4.0, "m/s^2", 0.5, 12.0, "planned acceleration")
+    deceleration_max: float = param(9.0, "m/s^2", 0.5, 15.0, "planned deceleration")
+    lateral_acceleration_max: float = param(6.0, "m/s^2", 0.5, 12.0, "planned; below friction_min * g")
+    jump_max: float = param(1.5, "m", 0.05, 10.0, "between consecutive plans at the same path length, within the near path")
+
+
+@dataclass(frozen=True, slots=True)
+class Arbitration:
+    """Recovery."""
+
+    release_dwell: float = param(1.0, "s", 0.0, 30.0, "hazard-free time before a milder mode")
+    standstill_speed: float = param(0.1, "m/s", 0.001, 1.0, "ego stands below it")
+    standstill_time: float = param(0.3, "s", 0.0, 5.0, "for this long")
+
+
+@dataclass(frozen=True, slots=True)
+class InputTopics:
+    """Names of the vehicle-wide inputs. Relative names are resolved in the node's namespace."""
+
+    odometry: str = choice("vehicle/odometry", (), "nav_msgs/Odometry; always expected")
+    plan: str = choice("policy/trajectory", (), "trajectory_msgs/MultiDOFJointTrajectory or nav_msgs/Path")
+    plan_expected: bool = choice(True, (), "false: the physical extrapolation of the present motion is judged")
+    driver: str = choice("vehicle/driver_takeover", (), "std_msgs/Bool; true while the driver controls the vehicle")
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """One radar or ultrasonic transducer: mount in base_link, view, noise."""
+
+    kind: str = choice("radar", SENSOR_KINDS, "radar: detections; radar_tracks: object list of an ECU")
+    topic: str = choice("", (), "topic of this sensor")
+    expected: bool = choice(True, (), "only an expected sensor can be missing")
+    x: float = param(3.7, "m", -30.0, 30.0, "mount, forward of base_link")
+    y: float = param(0.0, "m", -5.0, 5.0, "mount, left of base_link")
+    yaw: float = param(0.0, "rad", -math.pi, math.pi, "boresight, counter-clockwise")
+    half_angle: float = param(1.05, "rad", 0.02, math.pi, "half of the field of view")
+    range_min: float = param(0.5, "m", 0.0, 10.0, "nearest range")
+    range_max: float = param(200.0, "m", 0.5, 500.0, "farthest range")
+    sigma_range: float = param(0.25, "m", 0.001, 5.0, "range noise")
+    sigma_azimuth: float = param(0.007, "rad", 0.0001, 1.0, "azimuth noise")
+    sigma_range_rate: float = param(0.12, "m/s", 0.001, 5.0, "range-rate noise")
+    latency: float = param(0.0, "s", 0.0, 0.5, "measurement before the stamp of the message")
+    doppler_sign: float = choice(1.0, (1.0, -1.0), "-1 when the driver counts approach as positive")
+
+
+GROUPS: dict[str, type[Any]] = {
+    "vehicle": Vehicle, "odd": Odd, "timing": Timing, "envelope": Envelope, "fallback": Fallback,
+    "corridor": Corridor, "expected": Expected, "near_field": NearField, "authority": Authority,
+    "tracking": Tracking, "ultrasonics": Ultrasonics, "health": Health, "plan_check": PlanCheck,
+    "arbitration": Arbitration, "inputs": InputTopics,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One vehicle's complete, validated parameter set."""
+
+    vehicle: Vehicle = Vehicle()
+    odd: Odd = Odd()
+    timing: Timing = Timing()
+    envelope: Envelope = Envelope()
+    fallback: Fallback = Fallback()
+    corridor: Corridor = Corridor()
+    expected: Expected = Expected()
+    near_field: NearField = NearField()
+    authority: Authority = Authority()
+    tracking: Tracking = Tracking()
+    ultrasonics: Ultrasonics = Ultrasonics()
+    health: Health = Health()
+    plan_check: PlanCheck = PlanCheck()
+    arbitration: Arbitration = Arbitration()
+    inputs: InputTopics = InputTopics()
+    sensors: tuple[tuple[str, Sensor], ...] = ()
+    certificate: str | None = None
+    """Hash of the proof certificate that matches this parameter set, or None: shadow mode only."""
+
+    def __post_init__(self) -> None:
+        problems = [*_range_problems(self), *(text for holds, text in cross_rules(self) if not holds)]
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of every parameter (not of the certificate), the name of this parameter set."""
+        canonical = json.dumps(to_mapping(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def sensors_of(self, *kinds: str) -> dict[str, Sensor]:
+        """Sensors of the given kinds by name, in order of the vehicle file."""
+        return {name: sensor for name, sensor in self.sensors if sensor.kind in kinds}
+
+
+def cross_rules(config: Config) -> Iterator[tuple[bool, str]]:
+    """Yield (holds, text) for every rule between parameters; the proofs assume the same rules."""
+    e, f, x, h, o, v = (config.envelope, config.fallback, config.expected, config.health, config.odd, config.vehicle)
+    t, a = config.timing, config.authority
+
+    def rule(holds: bool, left: str, relation: str, right: str) -> tuple[bool, str]:
+        return holds, f"{left} = {_lookup(config, left)} must be {relation} {right}"
+
+    yield rule(f.comfort_deceleration <= f.firm_deceleration, "fallback.comfort_deceleration", "<=",
+               f"fallback.firm_deceleration = {f.firm_deceleration}")
+    yield rule(f.firm_deceleration <= f.emergency_deceleration, "fallback.firm_deceleration", "<=",
+               f"fallback.emergency_deceleration = {f.emergency_deceleration}")
+    yield rule(e.acceleration_margin <= e.acceleration_max, "envelope.acceleration_margin", "<=",
+               f"envelope.acceleration_max = {e.acceleration_max}")
+    yield rule(x.cap_threshold <= x.comfort_threshold, "expected.cap_threshold", "<=",
+               f"expected.comfort_threshold = {x.comfort_threshold}")
+    yield rule(x.comfort_threshold <= x.firm_threshold, "expected.comfort_threshold", "<=",
+               f"expected.firm_threshold = {x.firm_threshold}")
+    yield rule(a.speed_cap <= a.stop, "authority.speed_cap", "<=", f"authority.stop = {a.stop}")
+    yield rule(a.stop <= a.emergency, "authority.stop", "<=", f"authority.emergency = {a.emergency}")
+    yield rule(a.emergency <= config.tracking.existence_max, "authority.emergency", "<=",
+               f"tracking.existence_max = {config.tracking.existence_max}")
+    for name in ("plan_timeout", "odometry_timeout", "radar_timeout", "ultrasonic_timeout", "clock_jump"):
+        yield rule(getattr(h, name) > t.period, f"health.{name}", ">", f"timing.period = {t.period}")
+    yield rule(config.near_field.approach_tolerance < config.near_field.stop_distance,
+               "near_field.approach_tolerance", "<", f"near_field.stop_distance = {config.near_field.stop_distance}")
+    grip = GRAVITY * (o.friction_min * math.cos(o.grade_max) - math.sin(o.grade_max))
+    yield rule(f.emergency_deceleration <= grip, "fallback.emergency_deceleration", "<=",
+               f"{grip:.3f} m/s^2, the grip that odd.friction_min leaves on odd.grade_max")
+    force = v.brake_force_max / (v.mass + o.load_max) - GRAVITY * math.sin(o.grade_max)
+    yield rule(f.emergency_deceleration <= force, "fallback.emergency_deceleration", "<=",
+               f"{force:.3f} m/s^2, what vehicle.brake_force_max gives at odd.load_max on odd.grade_max")
+    for name, sensor in config.sensors:
+        key = f"sensors.{name}"
+        yield (bool(sensor.topic), f"{key}.topic is missing")
+        yield (sensor.range_min < sensor.range_max,
+               f"{key}.range_min = {sensor.range_min} must be < {key}.range_max = {sensor.range_max}")
+
+
+def parameters(group: type[Any]) -> Iterator[Field[Any]]:
+    """Yield the declared parameters of a group in order."""
+    yield from (f for f in fields(group) if "why" in f.metadata)
+
+
+def to_mapping(config: Config) -> dict[str, Any]:
+    """Return plain nested data, the inverse of `from_mapping`."""
+    out: dict[str, Any] = {name: _plain(getattr(config, name)) for name in GROUPS}
+    out["sensors"] = {name: _plain(sensor) for name, sensor in config.sensors}
+    return out
+
+
+def from_mapping(data: Mapping[str, Any], source: str = "configuration", certificate: str | None = None) -> Config:
+    """Build a `Config` from nested plain data; every key is optional, none may be unknown.
+
+    Raises `ConfigError` naming source, key, value and allowed range for each problem found.
+    """
+    problems: list[str] = []
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{source}: expected a mapping of parameter groups, got {type(data).__name__}")
+    _unknown(data, [*GROUPS, "sensors"], "", problems)
+    groups = {name: _group(cls, data.get(name, {}), name, problems) for name, cls in GROUPS.items()}
+    sensors = data.get("sensors") or {}
+    if not isinstance(sensors, Mapping):
+        problems.append(f"sensors = {sensors!r} must be a mapping of sensor names")
+        sensors = {}
+    built = [(str(n), _group(Sensor, values, f"sensors.{n}", problems)) for n, values in sensors.items()]
+    if problems:
+        raise ConfigError(f"{source}: " + "; ".join(problems))
+    try:
+        return Config(**groups, sensors=tuple(built), certificate=certificate)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def with_values(config: Config, values: Mapping[str, Any], source: str = "--set") -> Config:
+    """Return a copy with dotted keys replaced, validated like a file; the certificate is dropped."""
+    data = to_mapping(config)
+    for key, value in values.items():
+        node: Any = data
+        *path, last = key.split(".")
+        for part in path:
+            node = node.setdefault(part, {}) if isinstance(node, dict) else {}
+        node[last] = value
+    return from_mapping(data, source)
+
+
+def with_certificate(config: Config, certificate: str | None) -> Config:
+    """Return the same parameter set bound to a certificate hash."""
+    return replace(config, certificate=certificate)
+
+
+def describe_range(declared: Field[Any]) -> str:
+    """Return the allowed values of a parameter in words."""
+    meta = declared.metadata
+    if "low" in meta:
+        return f"[{meta['low']:g}, {meta['high']:g}] {meta['unit']}".rstrip()
+    return "one of " + ", ".join(map(repr, meta["allowed"])) if meta["allowed"] else f"any {_type_name(declared)}"
+
+
+def _type_name(declared: Field[Any]) -> str:
+    return str(declared.type)
+
+
+def _lookup(config: Config, key: str) -> Any:
+    group, name = key.split(".")
+    return getattr(getattr(config, group), name)
+
+
+def _plain(group: Any) -> dict[str, Any]:
+    return {f.name: getattr(group, f.name) for f in parameters(type(group))}
+
+
+def _unknown(data: Mapping[str, Any], known: list[str], prefix: str, problems: list[str]) -> None:
+    for key in data:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, 1)
+            hint = f", did you mean {prefix}{close[0]}?" if close else f"; known: {', '.join(known)}"
+            problems.append(f"unknown key {prefix}{key}{hint}")
+
+
+def _group(cls: type[Any], data: Any, prefix: str, problems: list[str]) -> Any:
+    if data is None:
+        data = {}
+    if not isinstance(data, Mapping):
+        problems.append(f"{prefix} = {data!r} must be a mapping of parameters")
+        return cls()
+    declared = {f.name: f for f in parameters(cls)}
+    _unknown(data, list(declared), f"{prefix}.", problems)
+    hints = get_type_hints(cls)
+    values = {}
+    for name, spec in declared.items():
+        if name in data:
+            value = _typed(data[name], hints[name], f"{prefix}.{name}", spec, problems)
+            if value is not MISSING:
+                values[name] = value
+    return cls(**values)
+
+
+def _typed(value: Any, kind: type[Any], key: str, spec: Field[Any], problems: list[str]) -> Any:
+    """Check type and range; return MISSING after noting a problem. Integers are accepted as floats."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        problems.append(f"{key} = {value!r} must be {kind.__name__}, {describe_range(spec)}")
+        return MISSING
+    text = _outside(value, key, spec)
+    if text:
+        problems.append(text)
+        return MISSING
+    return value
+
+
+def _outside(value: Any, key: str, spec: Field[Any]) -> str | None:
+    meta = spec.metadata
+    if "low" in meta and not meta["low"] <= value <= meta["high"]:  # refuses NaN too
+        return f"{key} = {value} is outside {describe_range(spec)}"
+    if meta.get("allowed") and value not in meta["allowed"]:
+        return f"{key} = {value!r} must be {describe_range(spec)}"
+    return None
+
+
+def _range_problems(config: Config) -> Iterator[str]:
+    named: list[tuple[str, Any]] = [(name, getattr(config, name)) for name in GROUPS]
+    named += [(f"sensors.{name}", sensor) for name, sensor in config.sensors]
+    for prefix, group in named:
+        if not is_dataclass(group):
+            yield f"{prefix} must be a parameter group"
+            continue
+        for spec in parameters(type(group)):
+            text = _outside(getattr(group, spec.name), f"{prefix}.{spec.name}", spec)
+            if text:
+                yield text

@@ -1,0 +1,401 @@
+"""Every type that crosses a module: what comes in, what is believed, what is decided.
+
+Frozen dataclasses with read-only arrays; state is replaced, never edited. SI units, radians, time as int nanoseconds.
+Axes after REP-103 (x forward, y left, yaw counter-clockwise); frames after REP-105. Tracks and plans live in `odom`,
+so that what stands still has zero velocity; sensor readings live in their sensor's frame. Decelerations are positive.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+NANOSECONDS = 1_000_000_000
+
+
+def seconds(nanoseconds: int) -> float:
+    """Convert a time difference [ns] to seconds; the only place where this is done."""
+    return nanoseconds / NANOSECONDS
+
+
+def nanoseconds(duration: float) -> int:
+    """Convert a duration [s] to whole nanoseconds."""
+    return round(duration * NANOSECONDS)
+
+
+def frozen(values: Any, dtype: Any = np.float64) -> Any:
+    """Return a read-only array of `values`; copies when the source could still be written."""
+    array = np.asarray(values, dtype)
+    if array.flags.writeable:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
+
+
+# --- what comes in -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Odometry:
+    """Ego pose in `odom` and motion of `base_link` at time `t`; the pose may start anywhere, it must be continuous."""
+
+    t: int
+    x: float
+    y: float
+    yaw: float
+    speed: float
+    """Signed, along ego's x axis [m/s]."""
+    yaw_rate: float
+    """[rad/s]; NaN when the source gives none: the extrapolation is then a widening straight corridor."""
+
+
+@dataclass(frozen=True, slots=True)
+class RadarScan:
+    """Detections of one radar at time `t`, polar in the sensor's frame; arrays of equal length N.
+
+    Ready-made ECU object lists arrive in the same form (`from_objects`): position and relative velocity as range [m],
+    azimuth [rad] and range rate [m/s] (negative = approaching, already sign-corrected).
+    """
+
+    sensor: str
+    t: int
+    range: Floats
+    azimuth: Floats
+    range_rate: Floats
+    from_objects: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("range", "azimuth", "range_rate"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+
+@dataclass(frozen=True, slots=True)
+class RangeReading:
+    """One ping of one ultrasonic transducer. `range` follows REP-117: +inf no echo, -inf too close, NaN invalid."""
+
+    sensor: str
+    t: int
+    range: float
+    range_min: float
+    range_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A planned or commanded trajectory: N points of `base_link` in `odom`, `time` [s] after `t`."""
+
+    t: int
+    time: Floats
+    x: Floats
+    y: Floats
+    yaw: Floats
+    speed: Floats
+    """Signed [m/s]."""
+
+    def __post_init__(self) -> None:
+        for name in ("time", "x", "y", "yaw", "speed"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+
+@dataclass(frozen=True, slots=True)
+class DriverMode:
+    """Whether a human driver has taken over."""
+
+    t: int
+    takeover: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A message that could not be understood; `source` is its sensor name, or odometry, plan, driver."""
+
+    source: str
+    t: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that arrived since the last tick, in canonical order: by topic, then by arrival."""
+
+    odometry: tuple[Odometry, ...] = ()
+    radar: tuple[RadarScan, ...] = ()
+    ranges: tuple[RangeReading, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    driver: tuple[DriverMode, ...] = ()
+    invalid: tuple[Invalid, ...] = ()
+    release: bool = False
+    """An explicit release after an emergency stop was asked for."""
+    consumed: tuple[tuple[str, int], ...] = ()
+    """(topic, messages consumed this tick), sorted by topic; replay regroups by it."""
+
+
+# --- what is believed ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """Radar tracks as a structure of arrays, predicted to time `t`, in `odom`; M rows ordered by id."""
+
+    t: int = 0
+    id: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    state: Floats = field(default_factory=lambda: np.zeros((0, 4)))
+    """(M, 4): x, y [m], vx, vy [m/s] of the tracked reflection."""
+    cov: Floats = field(default_factory=lambda: np.zeros((0, 4, 4)))
+    """(M, 4, 4) covariance of `state`."""
+    existence: Floats = field(default_factory=lambda: np.zeros(0))
+    """(M,) probability that an object is there."""
+    updated: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(M,) time of the newest detection used [ns]."""
+    hits: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(M,) detections used so far."""
+    moved: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """(M,) has been seen moving; a return that never moved may be a bridge or a sign."""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("id", np.int64), ("state", float), ("cov", float), ("existence", float),
+                           ("updated", np.int64), ("hits", np.int64), ("moved", np.bool_)):
+            object.__setattr__(self, name, frozen(getattr(self, name), kind))
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+class Echo(enum.Enum):
+    """What a transducer says; `CLEAR` is free up to range_max, `BLIND` says nothing."""
+
+    OBJECT = "object"
+    TOO_CLOSE = "too_close"
+    CLEAR = "clear"
+    BLIND = "blind"
+
+
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """Near-field finding of one transducer: an object somewhere on an arc, never a point."""
+
+    sensor: str
+    t: int
+    """Time of the last ping [ns]."""
+    echo: Echo
+    range: float
+    """Filtered range [m] from the transducer, predicted to the tick; range_max when clear, 0 when too close."""
+    range_sigma: float
+    range_rate: float
+    """[m/s], negative = approaching."""
+    confirmed: bool
+    x: float
+    """Transducer in base_link [m]."""
+    y: float
+    yaw: float
+    half_angle: float
+
+
+class Code(enum.Enum):
+    """Why: every reason and every health finding has one of these names."""
+
+    ENVELOPE = "ENVELOPE"
+    EXTRAPOLATION = "EXTRAPOLATION"
+    EXPECTED_MOTION = "EXPECTED_MOTION"
+    TTC = "TTC"
+    NEAR_FIELD = "NEAR_FIELD"
+    CLEAR_DISTANCE = "CLEAR_DISTANCE"
+    PLAN_MISSING = "PLAN_MISSING"
+    PLAN_STALE = "PLAN_STALE"
+    PLAN_FUTURE = "PLAN_FUTURE"
+    PLAN_INVALID = "PLAN_INVALID"
+    PLAN_NOT_FINITE = "PLAN_NOT_FINITE"
+    PLAN_NOT_ORDERED = "PLAN_NOT_ORDERED"
+    PLAN_OFF_EGO = "PLAN_OFF_EGO"
+    PLAN_INFEASIBLE = "PLAN_INFEASIBLE"
+    PLAN_TOO_SHORT = "PLAN_TOO_SHORT"
+    PLAN_JUMP = "PLAN_JUMP"
+    ODOMETRY_MISSING = "ODOMETRY_MISSING"
+    ODOMETRY_STALE = "ODOMETRY_STALE"
+    ODOMETRY_FUTURE = "ODOMETRY_FUTURE"
+    ODOMETRY_INVALID = "ODOMETRY_INVALID"
+    RADAR_MISSING = "RADAR_MISSING"
+    RADAR_STALE = "RADAR_STALE"
+    RADAR_FUTURE = "RADAR_FUTURE"
+    RADAR_INVALID = "RADAR_INVALID"
+    RADAR_FROZEN = "RADAR_FROZEN"
+    ULTRASONIC_MISSING = "ULTRASONIC_MISSING"
+    ULTRASONIC_STALE = "ULTRASONIC_STALE"
+    ULTRASONIC_FUTURE = "ULTRASONIC_FUTURE"
+    ULTRASONIC_INVALID = "ULTRASONIC_INVALID"
+    CLOCK_JUMP = "CLOCK_JUMP"
+    OUT_OF_ODD = "OUT_OF_ODD"
+    RELEASE_PENDING = "RELEASE_PENDING"
+    DWELL = "DWELL"
+    DRIVER = "DRIVER"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something is wrong with an input: which one, what, and since when."""
+
+    code: Code
+    source: str
+    """Sensor name, or odometry, plan, clock, driver."""
+    text: str
+
+
+class Severity(enum.IntEnum):
+    """How trustworthy the inputs are, worst finding counts."""
+
+    OK = 0
+    WAITING = 1
+    """An expected input has not arrived yet since start."""
+    DEGRADED = 2
+    """An expected input is lost: stop while the rest still sees."""
+    BLIND = 3
+    """Ego motion itself is unknown: the envelope cannot be evaluated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Trust in the inputs at a tick."""
+
+    severity: Severity = Severity.OK
+    findings: tuple[Finding, ...] = ()
+
+
+# --- what is decided -----------------------------------------------------------------------------------------------
+
+
+class Mode(enum.IntEnum):
+    """Modes of authority; the value is the rank, except that STANDSTILL is the end state (MRC)."""
+
+    INIT = 0
+    NOMINAL = 1
+    SPEED_CAP = 2
+    COMFORT_STOP = 3
+    FIRM_STOP = 4
+    EMERGENCY_STOP = 5
+    UNABLE = 6
+    """Ranks as EMERGENCY_STOP: strongest braking although the envelope cannot be evaluated."""
+    STANDSTILL = 7
+
+    @property
+    def brakes(self) -> bool:
+        """Whether a minimal-risk manoeuvre is under way or done."""
+        return self >= Mode.COMFORT_STOP
+
+
+class Verdict(enum.IntEnum):
+    """Verdict of a rule at run time."""
+
+    SAFE = 0
+    MARGINAL = 1
+    UNSAFE = 2
+    IMMINENT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason for a mode, in words and numbers."""
+
+    code: Code
+    text: str
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Threat:
+    """One track or arc as judged against the plan."""
+
+    track: int | None
+    """Track id, None for an ultrasonic arc."""
+    source: str
+    """"radar" or the transducer's name."""
+    gap: float
+    """Along the path from ego's front bumper to the near edge [m]."""
+    lateral: float
+    """Signed distance of the reflection from the path [m]."""
+    closing_speed: float
+    """[m/s], positive = approaching."""
+    margin: float
+    """Worst-case envelope margin [m]."""
+    required: float
+    """Deceleration [m/s^2] that the expected motion requires of ego; 0 when the plan itself keeps clear."""
+    ttc: float
+    """Display only [s], inf when not closing."""
+    demand: Mode
+    code: Code
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """Every rule and every object against the plan at one tick."""
+
+    verdict: Verdict
+    demand: Mode
+    margin: float
+    """Smallest worst-case margin [m]; +inf when nothing is in the way; NaN = could not be evaluated."""
+    margins: tuple[tuple[str, float], ...]
+    """(rule, smallest margin [m]) for each rule; +inf where nothing is in the way."""
+    track: int | None
+    """Id of the track with the smallest margin."""
+    lead: int | None
+    """Id of the nearest confirmed moving track in the corridor."""
+    reasons: tuple[Reason, ...]
+    threats: tuple[Threat, ...]
+    speed_cap: float
+    """Largest admissible speed [m/s], +inf when uncapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the supervisor does at tick `t`, and all that a report or replay needs to explain it."""
+
+    t: int
+    mode: Mode
+    verdict: Verdict
+    assessment: Assessment
+    reasons: tuple[Reason, ...]
+    """Why the mode is what it is, strongest first; empty in NOMINAL."""
+    health: Health
+    warn: bool
+    plan_source: str
+    """"policy", "extrapolation", or "last validated" while the policy's plan is not usable."""
+    command: Plan | None
+    """Trajectory to execute: the plan, the capped plan or the MRM; None in INIT and while a driver controls."""
+    fallback: Plan | None
+    """Emergency fallback along the last validated path; what the command gate executes on silence."""
+    acceleration: float
+    """Longitudinal demand now [m/s^2], negative = braking."""
+    curvature: float
+    """Path curvature demand now [1/m]."""
+    hazard_lights: bool
+    takeover_request: bool
+    hold: bool
+    """Hold the vehicle at standstill."""
+    driver: bool
+    """A human drives: the decision is recorded, not executed."""
+    ego: Odometry | None
+    """Ego predicted to `t`."""
+    path: Floats
+    """(K, 2) judged path in odom, [m]."""
+    half_width: float
+    """Half-width of the judged corridor at ego [m]."""
+    tracks: Tracks
+    arcs: tuple[Arc, ...]
+    consumed: tuple[tuple[str, int], ...]
+    config: str
+    """Digest of the parameter set."""
+    certificate: str | None
+
+
+def sorted_counts(counts: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """Return (topic, count) pairs in canonical order, without zeros."""
+    return tuple(sorted((topic, n) for topic, n in counts if n))
