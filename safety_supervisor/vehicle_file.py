@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -110,21 +111,14 @@ def share_dir(kind: str) -> Path:
 
     Raises `FileNotFoundError` when the package was installed without its data.
     """
-    candidates = [PACKAGE.parent / kind]
-    candidates += [Path(prefix) / "share" / "safety_supervisor" / kind for prefix in _prefixes()]
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), str(PACKAGE.parents[3]), sys.prefix]
+    candidates = [Path(prefix) / "share" / "safety_supervisor" / kind for prefix in prefixes if prefix]
+    if (PACKAGE.parent / "package.xml").is_file():
+        candidates.insert(0, PACKAGE.parent / kind)
     for folder in candidates:
-        if folder.is_dir() and (kind != "proofs" or any(folder.glob("*.py"))):
+        if folder.is_dir():
             return folder
     raise FileNotFoundError(f"the package's {kind} folder is not installed; looked in {', '.join(map(str, candidates))}")
-
-
-def _prefixes() -> list[str]:
-    try:  # with a ROS installation the ament index knows; without one the Python prefix does
-        from ament_index_python.packages import get_package_prefix
-
-        return [str(get_package_prefix("safety_supervisor")), sys.prefix]
-    except (ImportError, LookupError, KeyError, ValueError):
-        return [sys.prefix, *(str(parent) for parent in PACKAGE.parents[2:5])]
 
 
 def vehicles() -> dict[str, Path]:
