@@ -111,7 +111,7 @@ def share_dir(kind: str) -> Path:
 
     Raises `FileNotFoundError` when the package was installed without its data.
     """
-    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), str(PACKAGE.parents[3]), sys.prefix]
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), *map(str, PACKAGE.parents[3:4]), sys.prefix]
     candidates = [Path(prefix) / "share" / "safety_supervisor" / kind for prefix in prefixes if prefix]
     if (PACKAGE.parent / "package.xml").is_file():
         candidates.insert(0, PACKAGE.parent / kind)
