@@ -1,0 +1,106 @@
+"""The safety envelopes: signed margins in metres, positive = inside.
+
+The worst-case envelopes ask: if ego now goes on for the response time and then brakes by the emergency
+fallback, can it touch this object while it moves? Same dialect as `motion` (floats, arrays, fractions,
+proof terms); a conjunction of margins is `np.minimum`; NaN in gives NaN out, so take the verdict as `margin
+>= EPS`, never as `not margin < EPS`. `gap` is the free distance [m] along the path from ego's front to the
+object, worst end of what is known; speeds [m/s] are along the path in ego's direction; `response` [s] is
+the time until the fallback begins to act, `acceleration` [m/s^2] the most ego may accelerate until then.
+`p` holds the assumptions: the parameter group `config.Envelope`, or anything with these attributes. Nothing
+here raises on bad numbers.
+
+Source: RSS (Shalev-Shwartz, Shammah, Shashua 2017), Definition 1, with two changes that proofs/ shows to be
+needed: the brakes need a ramp to build up, and the lead's braking distance uses the harder of both brakes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from safety_supervisor.core.motion import EPS as EPS
+from safety_supervisor.core.motion import (
+    braking_distance,
+    fallback_distance,
+    fallback_duration,
+    largest_closing,
+    oncoming_distance,
+)
+
+
+def longitudinal_margin(
+    gap: Any, ego_speed: Any, object_speed: Any, response: Any, acceleration: Any, p: Any
+) -> Any:
+    """Return the margin [m] to an object that drives ahead in ego's direction, or stands (object speed <=
+    0).
+
+    Inside, there is no contact at any time, however the object brakes up to `p.object_brake_max`. The
+    object's own braking distance counts with at least ego's brake: with the lower one of a truck, the
+    textbook distance lets ego, which stops later but brakes harder, touch it on the way
+    (proofs/longitudinal.py has the case).
+    """
+    object_brake = np.maximum(p.object_brake_max, p.assumed_brake)
+    object_distance = braking_distance(np.maximum(object_speed, 0), object_brake)
+    return gap - np.maximum(_ego_distance(ego_speed, response, acceleration, p) - object_distance, 0)
+
+
+def opposite_margin(
+    gap: Any, ego_speed: Any, object_speed: Any, response: Any, acceleration: Any, p: Any
+) -> Any:
+    """Return the margin [m] to an object that comes along the path (object speed < 0).
+
+    Inside, there is no contact while ego moves (passive safety), for the oncoming motion that
+    `motion.oncoming_distance` assumes with `p.object_acceleration_max`.
+    """
+    coming = _coming(ego_speed, object_speed, response, acceleration, p)
+    return gap - coming - _ego_distance(ego_speed, response, acceleration, p)
+
+
+def path_margin(gap: Any, ego_speed: Any, object_speed: Any, response: Any, acceleration: Any, p: Any) -> Any:
+    """Return the margin [m] to any object on the path, whichever way it drives.
+
+    Equals longitudinal_margin for object speed >= 0 and opposite_margin below, without a step in between.
+    """
+    coming = _coming(ego_speed, object_speed, response, acceleration, p)
+    return longitudinal_margin(gap - coming, ego_speed, object_speed, response, acceleration, p)
+
+
+def ttc_margin(gap: Any, closing_speed: Any, closing_acceleration: Any, horizon: Any) -> Any:
+    """Return the gap [m] that is left at the worst moment within `horizon` [s], accelerations kept constant.
+
+    Not negative means: no collision before the horizon. No special case when not closing.
+    """
+    return gap - largest_closing(closing_speed, closing_acceleration, horizon)
+
+
+def near_field_margin(
+    gap: Any,
+    ego_speed: Any,
+    object_closing_speed: Any,
+    response: Any,
+    acceleration: Any,
+    stop_distance: Any,
+    p: Any,
+) -> Any:
+    """Return the margin [m] to a near object that itself approaches at up to `object_closing_speed` >= 0.
+
+    Inside, `stop_distance` [m] is kept while ego moves (passive safety).
+    """
+    duration = fallback_duration(ego_speed, response, acceleration, p.assumed_brake, p.assumed_jerk)
+    coming = np.maximum(object_closing_speed, 0) * duration
+    return gap - stop_distance - coming - _ego_distance(ego_speed, response, acceleration, p)
+
+
+def clear_distance_margin(clear_range: Any, ego_speed: Any, response: Any, acceleration: Any, p: Any) -> Any:
+    """Return what is left [m] of the range that sensors really cover once the fallback has stopped ego."""
+    return clear_range - _ego_distance(ego_speed, response, acceleration, p)
+
+
+def _ego_distance(ego_speed: Any, response: Any, acceleration: Any, p: Any) -> Any:
+    return fallback_distance(ego_speed, response, acceleration, p.assumed_brake, p.assumed_jerk)
+
+
+def _coming(ego_speed: Any, object_speed: Any, response: Any, acceleration: Any, p: Any) -> Any:
+    duration = fallback_duration(ego_speed, response, acceleration, p.assumed_brake, p.assumed_jerk)
+    return oncoming_distance(-object_speed, duration, p.object_acceleration_max)

@@ -1,0 +1,93 @@
+"""Worst-case motion: how far ego's fallback can still travel, and how far objects can come.
+
+Written once for floats, arrays, exact fractions and proof terms: plain NumPy, no branch on a state, no
+division by one, constants as ints. SI units. Speeds are along the path and count as 0 when negative unless
+said otherwise; brakes are positive. No function raises on bad numbers: NaN in gives NaN out, so that no
+comparison holds.
+
+The emergency fallback as it is modelled: for `response` ego accelerates by at most `acceleration`; then its
+acceleration falls at the rate `jerk` to -`brake` and stays there until standstill. What is proved about
+these functions, and with which assumptions, stands in proofs/.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+EPS = 1e-9
+"""A margin counts as inside from here on [m]. The rounding error of every margin is less than half of it:
+proved over the declared ranges by proofs/rounding.py, which runs these functions on exact error bounds."""
+
+
+def braking_distance(speed: Any, brake: Any) -> Any:
+    """Return the distance [m] from `speed` [m/s] to standstill at constant `brake` > 0 [m/s^2]."""
+    return speed * speed / (2 * brake)
+
+
+def fallback_distance(speed: Any, response: Any, acceleration: Any, brake: Any, jerk: Any) -> Any:
+    """Return an upper bound [m] of ego's travel from `speed` [m/s] until the fallback has stopped it.
+
+    `response` >= 0 [s], `acceleration` [m/s^2] (negative counts as 0), `brake` > 0 [m/s^2], `jerk` > 0
+    [m/s^3]. A ramp that lasts (acceleration + brake) / jerk costs no more than half of that time spent at
+    `acceleration` (proofs/fallback.py); the first two terms and the third are those of RSS (Shalev-Shwartz
+    et al. 2017), Def. 1.
+    """
+    v, a, delay = _bounds(speed, response, acceleration, brake, jerk)
+    return v * delay + a * delay * delay / 2 + braking_distance(v + a * delay, brake)
+
+
+def fallback_duration(speed: Any, response: Any, acceleration: Any, brake: Any, jerk: Any) -> Any:
+    """Return an upper bound [s] of the time until the fallback has stopped ego; as fallback_distance."""
+    v, a, delay = _bounds(speed, response, acceleration, brake, jerk)
+    return delay + (v + a * delay) / brake
+
+
+def oncoming_distance(closing_speed: Any, duration: Any, acceleration_max: Any) -> Any:
+    """Return an upper bound [m] of how far an object at `closing_speed` [m/s] comes in `duration` [s].
+
+    Declared assumption about such an object: it gains speed at no more than `acceleration_max` [m/s^2], and
+    no more than the speed it has. The second half keeps the noise on a standing object's speed from
+    counting as the start of a charge; an object that stands or drives away (closing speed <= 0) comes no
+    way at all.
+    """
+    v = np.maximum(closing_speed, 0)
+    return v * duration + np.minimum(acceleration_max * duration * duration / 2, v * duration)
+
+
+def largest_closing(closing_speed: Any, closing_acceleration: Any, horizon: Any) -> Any:
+    """Return the largest closing distance [m], at least 0, within `horizon` [s], acceleration kept.
+
+    `closing_speed` [m/s] and `closing_acceleration` [m/s^2] are signed, positive = approaching. Without a
+    root: the parabola has its top inside the horizon, or else the largest value stands at one of its ends.
+    """
+    v, a = closing_speed, closing_acceleration
+    top_inside = np.minimum(v, -a * horizon - v) > 0
+    top = v * v / (2 * np.where(top_inside, -a, 1))
+    end = v * horizon + a * horizon * horizon / 2
+    return np.maximum(np.where(top_inside, top, end), 0)
+
+
+def speed_for_distance(distance: Any, response: Any, acceleration: Any, brake: Any, jerk: Any) -> Any:
+    """Return the largest speed [m/s] that the fallback stops within `distance` [m]; 0 when none.
+
+    The inverse of fallback_distance, same arguments. It stays 2 EPS short of `distance`, so that the margin
+    at the returned speed is at least EPS after rounding too.
+    """
+    a = np.maximum(acceleration, 0)
+    delay = _delay(response, a, brake, jerk)
+    spare = np.maximum(distance - 2 * EPS - fallback_distance(0, response, a, brake, jerk), 0)
+    # The positive root of v*v / (2 brake) + q*v = spare, in the form that subtracts nothing.
+    q = delay + a * delay / brake
+    return 2 * spare / (q + np.sqrt(q * q + 2 * spare / brake))
+
+
+def _bounds(speed: Any, response: Any, acceleration: Any, brake: Any, jerk: Any) -> tuple[Any, Any, Any]:
+    a = np.maximum(acceleration, 0)
+    return np.maximum(speed, 0), a, _delay(response, a, brake, jerk)
+
+
+def _delay(response: Any, acceleration: Any, brake: Any, jerk: Any) -> Any:
+    """Return how long [s] ego keeps `acceleration` when a step half way replaces the ramp."""
+    return response + (acceleration + brake) / (2 * jerk)
