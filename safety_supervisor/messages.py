@@ -1,0 +1,602 @@
+"""ROS-shaped messages to the core's types, and decisions to plain data. Imports neither rclpy nor a bag reader.
+
+Messages are read by attribute only, so what rclpy delivers and what a bag reader deserialises give the same inputs.
+A message that cannot be understood becomes an `Invalid` that names the field; nothing here raises on content. Numbers
+inside a plan pass as they are (NaN, unordered, too short): the plan check names those.
+Radar readings stay in their sensor's frame, plans end in the frame of the odometry.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from safety_supervisor.core.config import Config, ConfigError, Sensor
+from safety_supervisor.core.world import (
+    NANOSECONDS,
+    Arc,
+    Decision,
+    DriverMode,
+    Floats,
+    Inputs,
+    Invalid,
+    Mode,
+    Odometry,
+    Plan,
+    RadarScan,
+    RangeReading,
+    Threat,
+    Tracks,
+    seconds,
+    sorted_counts,
+)
+
+RELEASE_TOPIC = "safety/release"
+"""An explicit release after an emergency stop: std_msgs/Empty, or std_msgs/Bool that is true."""
+BODY_FRAME = "base_link"
+ODOMETRY_FRAME = "odom"
+
+RADAR_TYPES = ("sensor_msgs/PointCloud2", "radar_msgs/RadarScan", "radar_msgs/RadarTracks")
+RANGE_TYPES = ("sensor_msgs/Range",)
+PLAN_TYPES = (
+    "trajectory_msgs/MultiDOFJointTrajectory",
+    "nav_msgs/Path",
+    "autoware_planning_msgs/Trajectory",
+)
+TYPES = {
+    "odometry": ("nav_msgs/Odometry",),
+    "plan": PLAN_TYPES,
+    "driver": ("std_msgs/Bool",),
+    "release": ("std_msgs/Empty", "std_msgs/Bool"),
+    "radar": RADAR_TYPES,
+    "radar_tracks": RADAR_TYPES,
+    "ultrasonic": RANGE_TYPES,
+}
+"""Message types that each role or kind of sensor understands."""
+
+DOPPLER_FIELDS = (
+    "radial_speed", "range_rate", "radial_velocity", "doppler_velocity", "doppler", "velocity", "vrad", "vr", "v", "speed",
+)  # fmt: skip
+RANGE_FIELDS = ("range", "distance", "r")
+AZIMUTH_FIELDS = ("azimuth", "azimuth_angle", "angle")
+POINT_FORMATS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+CREEP = 0.5
+"""Least speed [m/s] at which a path without times is taken to be driven."""
+
+World = Odometry | RadarScan | RangeReading | Plan | DriverMode | bool | Invalid
+"""What one message becomes; a bool is a release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a topic is for: `role` is odometry, plan, driver, release or sensor; `name` is that or the sensor's name."""
+
+    role: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What the meaning of a message depends on besides itself."""
+
+    name: str
+    t: int
+    sensor: Sensor | None
+    frame: str
+    odometry: Odometry | None
+
+
+class _Malformed(ValueError):
+    """A message is structurally unusable; the text names the field."""
+
+
+# --- topics ---------------------------------------------------------------------------------------------------------
+
+
+def normalised(topic: str) -> str:
+    """Return a topic name without the leading slash: relative and absolute names of one topic are equal."""
+    return topic.lstrip("/")
+
+
+def plain_type(msgtype: str) -> str:
+    """Return `package/Type` for `package/msg/Type` and `package/Type`."""
+    return msgtype.replace("/msg/", "/")
+
+
+def bindings(config: Config) -> dict[str, Binding]:
+    """Return what each topic of a configuration is for, by normalised name.
+
+    Raises `ConfigError` when two inputs name the same topic: one of them would silently see nothing.
+    """
+    found: dict[str, Binding] = {}
+    wanted = [(getattr(config.inputs, role), Binding(role, role)) for role in ("odometry", "plan", "driver")]
+    wanted.append((RELEASE_TOPIC, Binding("release", "release")))
+    wanted += [(sensor.topic, Binding("sensor", name)) for name, sensor in config.sensors]
+    for topic, binding in wanted:
+        key = normalised(topic)
+        if key in found:
+            raise ConfigError(f"topic {topic!r} is named for both {found[key].name} and {binding.name}")
+        if key:
+            found[key] = binding
+    return found
+
+
+# --- one message ----------------------------------------------------------------------------------------------------
+
+
+def convert(
+    msg: Any,
+    msgtype: str,
+    binding: Binding,
+    arrival: int,
+    config: Config,
+    frame: str | None = None,
+    odometry: Odometry | None = None,
+) -> World:
+    """Turn one message into what the core understands, or into an `Invalid` that says why not.
+
+    `frame` is the frame of the odometry messages; `odometry` is the newest one: a plan in `base_link` is placed by it.
+    """
+    source = "driver" if binding.role == "release" else binding.name
+    t = arrival
+    try:
+        t = _stamp(msg, arrival)
+        sensor = dict(config.sensors)[binding.name] if binding.role == "sensor" else None
+        role = sensor.kind if sensor else binding.role
+        if plain_type(msgtype) not in TYPES[role]:
+            raise _Malformed(f"{msgtype} is not understood here, expected {' or '.join(TYPES[role])}")
+        context = _Context(binding.name, t, sensor, _frame(frame) or ODOMETRY_FRAME, odometry)
+        return _READERS[plain_type(msgtype)](msg, context)
+    except AttributeError as error:
+        return Invalid(source, t, f"{msgtype} has no field {error.name}")
+    except _Malformed as error:
+        return Invalid(source, t, str(error))
+    except Exception as error:  # content from outside: whatever it breaks is a finding about it, never a crash
+        return Invalid(source, t, f"{msgtype}: {type(error).__name__}: {error}")
+
+
+def _stamp(msg: Any, arrival: int) -> int:
+    """Header stamp [ns]; arrival for messages without header and for a stamp of zero, which means not filled in."""
+    header = getattr(msg, "header", None)
+    return (_time(header.stamp) if header is not None else 0) or arrival
+
+
+def _time(stamp: Any) -> int:
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def _frame(name: str | None) -> str:
+    return (name or "").lstrip("/")
+
+
+def _yaw(x: Any, y: Any, z: Any, w: Any) -> Any:
+    """Yaw of unit quaternions (REP-103: about z), NaN where they are no rotation at all."""
+    norm = x * x + y * y + z * z + w * w
+    yaw = np.arctan2(2 * (w * z + x * y), w * w + x * x - y * y - z * z)
+    return np.where((norm > 0.81) & (norm < 1.21), yaw, np.nan)
+
+
+def _require_finite(**values: float) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise _Malformed(f"{name.replace('__', '.')} is {value}, expected a finite number")
+
+
+def _odometry(msg: Any, context: _Context) -> Odometry:
+    pose, twist = msg.pose.pose, msg.twist.twist
+    q = pose.orientation
+    yaw = float(_yaw(float(q.x), float(q.y), float(q.z), float(q.w)))
+    if math.isnan(yaw):
+        raise _Malformed(f"pose.orientation is no unit quaternion: {q.x}, {q.y}, {q.z}, {q.w}")
+    x, y, speed = float(pose.position.x), float(pose.position.y), float(twist.linear.x)
+    _require_finite(pose__position__x=x, pose__position__y=y, twist__linear__x=speed)
+    rate = float(twist.angular.z)
+    if math.isinf(rate):
+        raise _Malformed(f"twist.angular.z is {rate}, expected a finite number or NaN for none")
+    return Odometry(context.t, x, y, yaw, speed, rate)
+
+
+def _bool_message(msg: Any, context: _Context) -> DriverMode | bool:
+    value = bool(msg.data)
+    return value if context.name == "release" else DriverMode(context.t, value)
+
+
+def _empty_message(_msg: Any, _context: _Context) -> bool:
+    return True
+
+
+def _range_message(msg: Any, context: _Context) -> RangeReading:
+    low, high = float(msg.min_range), float(msg.max_range)
+    if not 0.0 <= low < high < math.inf:
+        raise _Malformed(f"min_range {low:g} and max_range {high:g} are no interval of distances")
+    return RangeReading(context.name, context.t, float(msg.range), low, high)
+
+
+# --- radar ----------------------------------------------------------------------------------------------------------
+
+
+def _scan(context: _Context, objects: bool, distance: Floats, azimuth: Floats, rate: Floats) -> RadarScan:
+    """Build a scan from the finite rows; a scan that has rows and none of them usable is refused."""
+    usable = np.isfinite(distance) & np.isfinite(azimuth) & np.isfinite(rate) & (distance >= 0.0)
+    if len(usable) and not usable.any():
+        raise _Malformed(f"none of {len(usable)} rows has a finite range, azimuth and range rate")
+    assert context.sensor is not None
+    objects = objects or context.sensor.kind == "radar_tracks"
+    return RadarScan(context.name, context.t, distance[usable], azimuth[usable], rate[usable], objects)
+
+
+def _point_cloud(msg: Any, context: _Context) -> RadarScan:
+    names = {str(f.name).lower(): str(f.name) for f in msg.fields}
+    assert context.sensor is not None
+    doppler = next((names[n] for n in DOPPLER_FIELDS if n in names), None)
+    cartesian = "x" in names and "y" in names
+    polar = [next((names[n] for n in wanted if n in names), None) for wanted in (RANGE_FIELDS, AZIMUTH_FIELDS)]
+    vector = context.sensor.kind == "radar_tracks" and cartesian and "vx" in names and "vy" in names
+    if doppler is None and not vector:
+        raise _Malformed(f"no Doppler field ({', '.join(DOPPLER_FIELDS)}) among {', '.join(names.values()) or 'none'}")
+    if not cartesian and None in polar:
+        raise _Malformed(f"neither x and y nor range and azimuth among the fields {', '.join(names.values())}")
+    rows = _rows(msg)
+    if cartesian:
+        x, y = _column(rows, names["x"]), _column(rows, names["y"])
+        distance, azimuth = np.hypot(x, y), np.arctan2(y, x)
+    else:
+        distance, azimuth = _column(rows, str(polar[0])), _column(rows, str(polar[1]))
+    if vector:
+        rate = _column(rows, names["vx"]) * np.cos(azimuth) + _column(rows, names["vy"]) * np.sin(azimuth)
+    else:
+        rate = _column(rows, str(doppler)) * context.sensor.doppler_sign
+    return _scan(context, vector, distance, azimuth, rate)
+
+
+def _rows(msg: Any) -> Any:
+    """Points of a PointCloud2 as one structured array, with padding, row padding and byte order respected."""
+    height, width, step = int(msg.height), int(msg.width), int(msg.point_step)
+    row_step = int(msg.row_step) or width * step
+    data = msg.data if isinstance(msg.data, np.ndarray) else np.frombuffer(msg.data, np.uint8)
+    fields = tuple((str(f.name), int(f.offset), int(f.datatype), int(f.count)) for f in msg.fields)
+    dtype = _point_dtype(fields, step, bool(msg.is_bigendian))
+    if height * width == 0:
+        return np.zeros(0, dtype)
+    needed = (height - 1) * row_step + width * step
+    if row_step < width * step or data.nbytes < needed:
+        raise _Malformed(
+            f"data has {data.nbytes} bytes; {height} x {width} points of {step} bytes in rows of {row_step} need {needed}"
+        )
+    data = np.ascontiguousarray(data)
+    return np.ndarray((height, width), dtype, data, strides=(row_step, step)).reshape(-1)
+
+
+@lru_cache(maxsize=64)
+def _point_dtype(fields: tuple[tuple[str, int, int, int], ...], step: int, big: bool) -> np.dtype[Any]:
+    """Structured type of one point; a field of several values counts by its first."""
+    for name, offset, kind, _count in fields:
+        if kind not in POINT_FORMATS:
+            raise _Malformed(f"field {name} has the unknown datatype {kind}")
+        if offset + int(POINT_FORMATS[kind][1]) > step:
+            raise _Malformed(f"field {name} at offset {offset} lies outside point_step {step}")
+    order = ">" if big else "<"
+    formats = [order + POINT_FORMATS[kind] for _, _, kind, _ in fields]
+    layout = {"names": [f[0] for f in fields], "formats": formats, "offsets": [f[1] for f in fields]}
+    return np.dtype({**layout, "itemsize": step})  # type: ignore[call-overload, no-any-return]
+
+
+def _column(rows: Any, name: str) -> Floats:
+    return np.asarray(rows[name], np.float64)
+
+
+def _radar_scan(msg: Any, context: _Context) -> RadarScan:
+    assert context.sensor is not None
+    values = [(r.range, r.azimuth, r.elevation, r.doppler_velocity) for r in msg.returns]
+    distance, azimuth, elevation, rate = np.array(values, np.float64).reshape(-1, 4).T
+    ground = distance * np.where(np.isfinite(elevation), np.cos(elevation), 1.0)
+    return _scan(context, False, ground, azimuth, rate * context.sensor.doppler_sign)
+
+
+def _radar_tracks(msg: Any, context: _Context) -> RadarScan:
+    """Object list of an ECU: relative velocity of each object, already a vector, so no Doppler sign applies."""
+    values = [(o.position.x, o.position.y, o.velocity.x, o.velocity.y) for o in msg.tracks]
+    x, y, vx, vy = np.array(values, np.float64).reshape(-1, 4).T
+    azimuth = np.arctan2(y, x)
+    return _scan(context, True, np.hypot(x, y), azimuth, vx * np.cos(azimuth) + vy * np.sin(azimuth))
+
+
+# --- plans ----------------------------------------------------------------------------------------------------------
+
+
+def _multi_dof(msg: Any, context: _Context) -> Plan:
+    joint = list(msg.joint_names).index(BODY_FRAME) if BODY_FRAME in msg.joint_names else 0
+    for i, point in enumerate(msg.points):
+        if len(point.transforms) <= joint:
+            raise _Malformed(f"points[{i}].transforms has {len(point.transforms)} entries, joint {joint} is wanted")
+    places = [p.transforms[joint] for p in msg.points]
+    xy = _array([(p.translation.x, p.translation.y) for p in places], 2)
+    yaw = _yaws([p.rotation for p in places])
+    time = _array([(_time(p.time_from_start) / NANOSECONDS,) for p in msg.points], 1)[:, 0]
+    with_speed = [len(p.velocities) > joint for p in msg.points]
+    if any(with_speed) and not all(with_speed):
+        raise _Malformed(f"points[{with_speed.index(False)}].velocities is empty, other points have theirs")
+    if all(with_speed):
+        speed = _array([(p.velocities[joint].linear.x,) for p in msg.points], 1)[:, 0]
+    else:
+        speed = _speeds(time, xy, yaw)
+    return _placed(Plan(context.t, time, xy[:, 0], xy[:, 1], yaw, speed), msg.header.frame_id, context)
+
+
+def _path(msg: Any, context: _Context) -> Plan:
+    """A path has no speeds: they follow from the stamps of its poses, or from ego's speed when all stamps are equal."""
+    xy = _array([(p.pose.position.x, p.pose.position.y) for p in msg.poses], 2)
+    yaw = _yaws([p.pose.orientation for p in msg.poses])
+    if len(yaw) > 1 and (np.isnan(yaw).all() or not yaw.any()):
+        yaw = _tangents(xy)
+    stamps = np.array([_time(p.header.stamp) for p in msg.poses], np.int64)
+    if len(stamps) and (stamps != stamps[0]).any():
+        time = (stamps - context.t) / NANOSECONDS
+        return _placed(Plan(context.t, time, xy[:, 0], xy[:, 1], yaw, _speeds(time, xy, yaw)), msg.header.frame_id, context)
+    if context.odometry is None:
+        raise _Malformed("poses have no increasing stamps and there is no odometry yet to take a speed from")
+    speed = math.copysign(max(abs(context.odometry.speed), CREEP), context.odometry.speed)
+    length = np.concatenate([[0.0], np.cumsum(_steps(xy))])[: len(xy)]
+    plan = Plan(context.t, length / abs(speed), xy[:, 0], xy[:, 1], yaw, np.full(len(xy), speed))
+    return _placed(plan, msg.header.frame_id, context)
+
+
+def _autoware(msg: Any, context: _Context) -> Plan:
+    xy = _array([(p.pose.position.x, p.pose.position.y) for p in msg.points], 2)
+    yaw = _yaws([p.pose.orientation for p in msg.points])
+    speed = _array([(p.longitudinal_velocity_mps,) for p in msg.points], 1)[:, 0]
+    time = _array([(_time(p.time_from_start) / NANOSECONDS,) for p in msg.points], 1)[:, 0]
+    if len(time) > 1 and not time.any():  # planners of that family often leave the times empty
+        mean = np.maximum(np.abs(speed[1:] + speed[:-1]) / 2, CREEP)
+        time = np.concatenate([[0.0], np.cumsum(_steps(xy) / mean)])
+    return _placed(Plan(context.t, time, xy[:, 0], xy[:, 1], yaw, speed), msg.header.frame_id, context)
+
+
+def _array(values: Sequence[tuple[float, ...]], width: int) -> Floats:
+    return np.array(values, np.float64).reshape(-1, width)
+
+
+def _yaws(quaternions: Sequence[Any]) -> Floats:
+    q = _array([(q.x, q.y, q.z, q.w) for q in quaternions], 4)
+    return np.asarray(_yaw(q[:, 0], q[:, 1], q[:, 2], q[:, 3]), np.float64)
+
+
+def _steps(xy: Floats) -> Floats:
+    return np.asarray(np.hypot(*np.diff(xy, axis=0).T), np.float64)
+
+
+def _tangents(xy: Floats) -> Floats:
+    step = np.diff(xy, axis=0)
+    yaw = np.arctan2(step[:, 1], step[:, 0])
+    return np.concatenate([yaw, yaw[-1:]])
+
+
+def _speeds(time: Floats, xy: Floats, yaw: Floats) -> Floats:
+    """Signed speed at each point from neighbouring points; 0 where the times do not increase."""
+    if len(time) < 2:
+        return np.zeros(len(time))
+    step, dt = np.diff(xy, axis=0), np.diff(time)
+    along = step[:, 0] * np.cos(yaw[:-1]) + step[:, 1] * np.sin(yaw[:-1])
+    speed = np.where(along < 0, -1.0, 1.0) * np.hypot(step[:, 0], step[:, 1])
+    speed = np.divide(speed, dt, out=np.zeros(len(dt)), where=dt > 0)
+    middle = (speed[1:] + speed[:-1]) / 2
+    return np.concatenate([speed[:1], middle, speed[-1:]])
+
+
+def _placed(plan: Plan, frame_id: str, context: _Context) -> Plan:
+    """Return the plan in the frame of the odometry."""
+    frame = _frame(frame_id)
+    if frame in (context.frame, ODOMETRY_FRAME):
+        return plan
+    if frame != BODY_FRAME:
+        allowed = " or ".join(dict.fromkeys((context.frame, ODOMETRY_FRAME, BODY_FRAME)))
+        raise _Malformed(f"header.frame_id is {frame_id!r}, expected {allowed}")
+    if context.odometry is None:
+        raise _Malformed(f"header.frame_id is {frame_id!r} and there is no odometry yet to place it")
+    x0, y0, yaw0 = _pose_at(context.odometry, plan.t)
+    c, s = math.cos(yaw0), math.sin(yaw0)
+    return replace(
+        plan, x=x0 + c * plan.x - s * plan.y, y=y0 + s * plan.x + c * plan.y, yaw=_wrapped(plan.yaw + yaw0)
+    )
+
+
+def _pose_at(odometry: Odometry, t: int) -> tuple[float, float, float]:
+    """Pose at the plan's stamp: the newest one moved on by its own speed, half a second at most."""
+    dt = min(max(seconds(t - odometry.t), -0.5), 0.5)
+    rate = 0.0 if math.isnan(odometry.yaw_rate) else odometry.yaw_rate
+    middle = odometry.yaw + rate * dt / 2
+    distance = odometry.speed * dt
+    return (odometry.x + distance * math.cos(middle), odometry.y + distance * math.sin(middle), odometry.yaw + rate * dt)
+
+
+def _wrapped(angle: Floats) -> Floats:
+    return np.asarray((angle + math.pi) % (2 * math.pi) - math.pi, np.float64)
+
+
+_READERS: dict[str, Any] = {
+    "nav_msgs/Odometry": _odometry,
+    "std_msgs/Bool": _bool_message,
+    "std_msgs/Empty": _empty_message,
+    "sensor_msgs/Range": _range_message,
+    "sensor_msgs/PointCloud2": _point_cloud,
+    "radar_msgs/RadarScan": _radar_scan,
+    "radar_msgs/RadarTracks": _radar_tracks,
+    "trajectory_msgs/MultiDOFJointTrajectory": _multi_dof,
+    "nav_msgs/Path": _path,
+    "autoware_planning_msgs/Trajectory": _autoware,
+}
+
+
+# --- many messages --------------------------------------------------------------------------------------------------
+
+
+class Gatherer:
+    """Collects messages between ticks. What `take` returns depends on the messages, not on the order across topics."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._bindings = bindings(config)
+        self._waiting: list[tuple[str, int, int, str, Any]] = []
+        self._added = 0
+        self._frame: str | None = None
+        self._odometry: Odometry | None = None
+
+    def add(self, topic: str, msgtype: str, msg: Any, arrival: int) -> bool:
+        """Keep one message for the next `take`; returns whether its topic is an input at all. Never raises."""
+        name = normalised(topic)
+        if name not in self._bindings:
+            return False
+        self._added += 1
+        self._waiting.append((name, arrival, self._added, msgtype, msg))
+        return True
+
+    def take(self) -> Inputs:
+        """Return all inputs since the last call, in canonical order: by topic, then by arrival."""
+        waiting = sorted(self._waiting, key=lambda item: item[:3])
+        self._waiting = []
+        worlds: dict[int, World] = {}
+        # Odometry first: plans of the same tick are placed by the newest.
+        for first in (True, False):
+            for topic, arrival, order, msgtype, msg in waiting:
+                if (self._bindings[topic].role == "odometry") is first:
+                    worlds[order] = self._convert(topic, arrival, msgtype, msg)
+        counts: dict[str, int] = {}
+        for topic, *_ in waiting:
+            counts[topic] = counts.get(topic, 0) + 1
+        return _inputs([worlds[order] for _, _, order, _, _ in waiting], sorted_counts(counts.items()))
+
+    def _convert(self, topic: str, arrival: int, msgtype: str, msg: Any) -> World:
+        binding = self._bindings[topic]
+        world = convert(msg, msgtype, binding, arrival, self._config, self._frame, self._odometry)
+        if isinstance(world, Odometry):
+            self._frame = str(msg.header.frame_id)
+            if self._odometry is None or world.t >= self._odometry.t:
+                self._odometry = world
+        return world
+
+
+def _inputs(worlds: Sequence[World], consumed: tuple[tuple[str, int], ...]) -> Inputs:
+    return Inputs(
+        odometry=tuple(w for w in worlds if isinstance(w, Odometry)),
+        radar=tuple(w for w in worlds if isinstance(w, RadarScan)),
+        ranges=tuple(w for w in worlds if isinstance(w, RangeReading)),
+        plans=tuple(w for w in worlds if isinstance(w, Plan)),
+        driver=tuple(w for w in worlds if isinstance(w, DriverMode)),
+        invalid=tuple(w for w in worlds if isinstance(w, Invalid)),
+        release=any(w is True for w in worlds),
+        consumed=consumed,
+    )
+
+
+# --- decisions as plain data ----------------------------------------------------------------------------------------
+
+
+def decision_record(decision: Decision) -> dict[str, Any]:
+    """Return a decision as JSON-ready data; NaN and infinity become null. docs/formats.md describes every key."""
+    a = decision.assessment
+    return {
+        "t": int(decision.t),
+        "mode": decision.mode.name,
+        "verdict": decision.verdict.name,
+        "margin_m": _number(a.margin),
+        "clear": bool(a.margin == math.inf),
+        "margins": {rule: _number(margin) for rule, margin in a.margins},
+        "track": _id(a.track),
+        "lead": _id(a.lead),
+        "reasons": [{"code": r.code.value, "text": r.text, "track": _id(r.track)} for r in decision.reasons],
+        "health": {
+            "severity": decision.health.severity.name,
+            "findings": [
+                {"code": f.code.value, "source": f.source, "text": f.text} for f in decision.health.findings
+            ],
+        },
+        "warn": bool(decision.warn),
+        "plan_source": decision.plan_source,
+        "speed_cap": _number(a.speed_cap, 6),
+        "acceleration": _number(decision.acceleration, 6),
+        "curvature": _number(decision.curvature, 9),
+        "hazard_lights": bool(decision.hazard_lights),
+        "takeover_request": bool(decision.takeover_request),
+        "hold": bool(decision.hold),
+        "driver": bool(decision.driver),
+        "ego": _ego(decision.ego),
+        "half_width": _number(decision.half_width, 4),
+        "threats": [_threat(threat) for threat in _telling(decision)],
+        "tracks": _tracks(decision.tracks),
+        "arcs": [_arc(arc) for arc in decision.arcs],
+        "consumed": dict(decision.consumed),
+        "config": decision.config,
+        "certificate": decision.certificate,
+    }
+
+
+def json_line(record: dict[str, Any]) -> str:
+    """Return one record as canonical compact JSON, without a line end."""
+    return json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def _number(value: float, digits: int = 9) -> float | None:
+    """Rounded, without negative zero; null when not finite."""
+    value = float(value)
+    return round(value, digits) + 0.0 if math.isfinite(value) else None
+
+
+def _id(value: int | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _ego(ego: Odometry | None) -> dict[str, float | None] | None:
+    if ego is None:
+        return None
+    return {name: _number(getattr(ego, name), 6) for name in ("x", "y", "yaw", "speed", "yaw_rate")}
+
+
+def _telling(decision: Decision) -> Iterator[Threat]:
+    """Objects that explain the decision: the one that decided, the lead, and every one that demands something."""
+    a = decision.assessment
+    for threat in a.threats:
+        named = threat.track is not None and threat.track in (a.track, a.lead)
+        if named or threat.demand > Mode.NOMINAL:
+            yield threat
+
+
+def _threat(threat: Threat) -> dict[str, Any]:
+    return {
+        "track": _id(threat.track),
+        "source": threat.source,
+        "gap": _number(threat.gap, 4),
+        "lateral": _number(threat.lateral, 4),
+        "closing_speed": _number(threat.closing_speed, 4),
+        "margin": _number(threat.margin),
+        "required": _number(threat.required, 4),
+        "ttc": _number(threat.ttc, 3),
+        "demand": threat.demand.name,
+        "code": threat.code.value,
+    }
+
+
+def _tracks(tracks: Tracks) -> list[list[Any]]:
+    return [
+        [int(tracks.id[i]), *(_number(v, 3) for v in tracks.state[i]), _number(tracks.existence[i], 6), bool(tracks.moved[i])]
+        for i in range(len(tracks))
+    ]
+
+
+def _arc(arc: Arc) -> dict[str, Any]:
+    return {
+        "sensor": arc.sensor,
+        "echo": arc.echo.value,
+        "range": _number(arc.range, 3),
+        "range_rate": _number(arc.range_rate, 3),
+        "confirmed": bool(arc.confirmed),
+        "x": _number(arc.x, 3),
+        "y": _number(arc.y, 3),
+        "yaw": _number(arc.yaw, 4),
+        "half_angle": _number(arc.half_angle, 4),
+    }
