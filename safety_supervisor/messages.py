@@ -1,8 +1,8 @@
-"""ROS-shaped messages to the core's types, and decisions to plain data. Imports neither rclpy nor a bag reader.
+"""ROS-shaped messages to the core's types, and decisions to plain data, without rclpy and bag readers.
 
-Messages are read by attribute only, so what rclpy delivers and what a bag reader deserialises give the same inputs.
-A message that cannot be understood becomes an `Invalid` that names the field; nothing here raises on content. Numbers
-inside a plan pass as they are (NaN, unordered, too short): the plan check names those.
+Messages are read by attribute only, so what rclpy delivers and what a bag reader gives make the same inputs.
+A message that cannot be understood becomes an `Invalid` that names the field; nothing here raises on content.
+Numbers inside a plan pass as they are (NaN, unordered, too short): the plan check names those.
 Radar readings stay in their sensor's frame, plans end in the frame of the odometry.
 """
 
@@ -61,7 +61,8 @@ TYPES = {
 """Message types that each role or kind of sensor understands."""
 
 DOPPLER_FIELDS = (
-    "radial_speed", "range_rate", "radial_velocity", "doppler_velocity", "doppler", "velocity", "vrad", "vr", "v", "speed",
+    "radial_speed", "range_rate", "radial_velocity", "doppler_velocity", "doppler", "velocity", "vrad",
+    "vr", "v", "speed",
 )  # fmt: skip
 RANGE_FIELDS = ("range", "distance", "r")
 AZIMUTH_FIELDS = ("azimuth", "azimuth_angle", "angle")
@@ -75,7 +76,7 @@ World = Odometry | RadarScan | RangeReading | Plan | DriverMode | bool | Invalid
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a topic is for: `role` is odometry, plan, driver, release or sensor; `name` is that or the sensor's name."""
+    """What a topic is for: `role` is odometry, plan, driver, release or sensor; `name` says which."""
 
     role: str
     name: str
@@ -92,11 +93,11 @@ class _Context:
     odometry: Odometry | None
 
 
-class _Malformed(ValueError):
+class _MalformedError(ValueError):
     """A message is structurally unusable; the text names the field."""
 
 
-# --- topics ---------------------------------------------------------------------------------------------------------
+# --- topics -------------------------------------------------------------------------------------------------
 
 
 def normalised(topic: str) -> str:
@@ -127,7 +128,7 @@ def bindings(config: Config) -> dict[str, Binding]:
     return found
 
 
-# --- one message ----------------------------------------------------------------------------------------------------
+# --- one message --------------------------------------------------------------------------------------------
 
 
 def convert(
@@ -141,7 +142,7 @@ def convert(
 ) -> World:
     """Turn one message into what the core understands, or into an `Invalid` that says why not.
 
-    `frame` is the frame of the odometry messages; `odometry` is the newest one: a plan in `base_link` is placed by it.
+    `frame` is the frame of the odometry messages, `odometry` the newest one: it places a plan in `base_link`.
     """
     source = "driver" if binding.role == "release" else binding.name
     t = arrival
@@ -150,19 +151,20 @@ def convert(
         sensor = dict(config.sensors)[binding.name] if binding.role == "sensor" else None
         role = sensor.kind if sensor else binding.role
         if plain_type(msgtype) not in TYPES[role]:
-            raise _Malformed(f"{msgtype} is not understood here, expected {' or '.join(TYPES[role])}")
+            raise _MalformedError(f"{msgtype} is not understood here, expected {' or '.join(TYPES[role])}")
         context = _Context(binding.name, t, sensor, _frame(frame) or ODOMETRY_FRAME, odometry)
-        return _READERS[plain_type(msgtype)](msg, context)
+        world: World = _READERS[plain_type(msgtype)](msg, context)
+        return world
     except AttributeError as error:
         return Invalid(source, t, f"{msgtype} has no field {error.name}")
-    except _Malformed as error:
+    except _MalformedError as error:
         return Invalid(source, t, str(error))
-    except Exception as error:  # content from outside: whatever it breaks is a finding about it, never a crash
+    except Exception as error:  # content from outside: what it breaks is a finding, never a crash
         return Invalid(source, t, f"{msgtype}: {type(error).__name__}: {error}")
 
 
 def _stamp(msg: Any, arrival: int) -> int:
-    """Header stamp [ns]; arrival for messages without header and for a stamp of zero, which means not filled in."""
+    """Header stamp [ns]; arrival for messages without header and for a stamp of zero, which means not set."""
     header = getattr(msg, "header", None)
     return (_time(header.stamp) if header is not None else 0) or arrival
 
@@ -185,7 +187,7 @@ def _yaw(x: Any, y: Any, z: Any, w: Any) -> Any:
 def _require_finite(**values: float) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
-            raise _Malformed(f"{name.replace('__', '.')} is {value}, expected a finite number")
+            raise _MalformedError(f"{name.replace('__', '.')} is {value}, expected a finite number")
 
 
 def _odometry(msg: Any, context: _Context) -> Odometry:
@@ -193,12 +195,12 @@ def _odometry(msg: Any, context: _Context) -> Odometry:
     q = pose.orientation
     yaw = float(_yaw(float(q.x), float(q.y), float(q.z), float(q.w)))
     if math.isnan(yaw):
-        raise _Malformed(f"pose.orientation is no unit quaternion: {q.x}, {q.y}, {q.z}, {q.w}")
+        raise _MalformedError(f"pose.orientation is no unit quaternion: {q.x}, {q.y}, {q.z}, {q.w}")
     x, y, speed = float(pose.position.x), float(pose.position.y), float(twist.linear.x)
     _require_finite(pose__position__x=x, pose__position__y=y, twist__linear__x=speed)
     rate = float(twist.angular.z)
     if math.isinf(rate):
-        raise _Malformed(f"twist.angular.z is {rate}, expected a finite number or NaN for none")
+        raise _MalformedError(f"twist.angular.z is {rate}, expected a finite number or NaN for none")
     return Odometry(context.t, x, y, yaw, speed, rate)
 
 
@@ -214,18 +216,18 @@ def _empty_message(_msg: Any, _context: _Context) -> bool:
 def _range_message(msg: Any, context: _Context) -> RangeReading:
     low, high = float(msg.min_range), float(msg.max_range)
     if not 0.0 <= low < high < math.inf:
-        raise _Malformed(f"min_range {low:g} and max_range {high:g} are no interval of distances")
+        raise _MalformedError(f"min_range {low:g} and max_range {high:g} are no interval of distances")
     return RangeReading(context.name, context.t, float(msg.range), low, high)
 
 
-# --- radar ----------------------------------------------------------------------------------------------------------
+# --- radar --------------------------------------------------------------------------------------------------
 
 
 def _scan(context: _Context, objects: bool, distance: Floats, azimuth: Floats, rate: Floats) -> RadarScan:
     """Build a scan from the finite rows; a scan that has rows and none of them usable is refused."""
     usable = np.isfinite(distance) & np.isfinite(azimuth) & np.isfinite(rate) & (distance >= 0.0)
     if len(usable) and not usable.any():
-        raise _Malformed(f"none of {len(usable)} rows has a finite range, azimuth and range rate")
+        raise _MalformedError(f"none of {len(usable)} rows has a finite range, azimuth and range rate")
     assert context.sensor is not None
     objects = objects or context.sensor.kind == "radar_tracks"
     return RadarScan(context.name, context.t, distance[usable], azimuth[usable], rate[usable], objects)
@@ -236,12 +238,13 @@ def _point_cloud(msg: Any, context: _Context) -> RadarScan:
     assert context.sensor is not None
     doppler = next((names[n] for n in DOPPLER_FIELDS if n in names), None)
     cartesian = "x" in names and "y" in names
-    polar = [next((names[n] for n in wanted if n in names), None) for wanted in (RANGE_FIELDS, AZIMUTH_FIELDS)]
+    polar = [next((names[n] for n in group if n in names), None) for group in (RANGE_FIELDS, AZIMUTH_FIELDS)]
     vector = context.sensor.kind == "radar_tracks" and cartesian and "vx" in names and "vy" in names
+    listed = ", ".join(names.values()) or "none"
     if doppler is None and not vector:
-        raise _Malformed(f"no Doppler field ({', '.join(DOPPLER_FIELDS)}) among {', '.join(names.values()) or 'none'}")
+        raise _MalformedError(f"no Doppler field ({', '.join(DOPPLER_FIELDS)}) among the fields {listed}")
     if not cartesian and None in polar:
-        raise _Malformed(f"neither x and y nor range and azimuth among the fields {', '.join(names.values())}")
+        raise _MalformedError(f"neither x and y nor range and azimuth among the fields {listed}")
     rows = _rows(msg)
     if cartesian:
         x, y = _column(rows, names["x"]), _column(rows, names["y"])
@@ -266,8 +269,9 @@ def _rows(msg: Any) -> Any:
         return np.zeros(0, dtype)
     needed = (height - 1) * row_step + width * step
     if row_step < width * step or data.nbytes < needed:
-        raise _Malformed(
-            f"data has {data.nbytes} bytes; {height} x {width} points of {step} bytes in rows of {row_step} need {needed}"
+        raise _MalformedError(
+            f"data has {data.nbytes} bytes; {height} x {width} points of {step} bytes "
+            f"in rows of {row_step} need {needed}"
         )
     data = np.ascontiguousarray(data)
     return np.ndarray((height, width), dtype, data, strides=(row_step, step)).reshape(-1)
@@ -278,9 +282,9 @@ def _point_dtype(fields: tuple[tuple[str, int, int, int], ...], step: int, big: 
     """Structured type of one point; a field of several values counts by its first."""
     for name, offset, kind, _count in fields:
         if kind not in POINT_FORMATS:
-            raise _Malformed(f"field {name} has the unknown datatype {kind}")
+            raise _MalformedError(f"field {name} has the unknown datatype {kind}")
         if offset + int(POINT_FORMATS[kind][1]) > step:
-            raise _Malformed(f"field {name} at offset {offset} lies outside point_step {step}")
+            raise _MalformedError(f"field {name} at offset {offset} lies outside point_step {step}")
     order = ">" if big else "<"
     formats = [order + POINT_FORMATS[kind] for _, _, kind, _ in fields]
     layout = {"names": [f[0] for f in fields], "formats": formats, "offsets": [f[1] for f in fields]}
@@ -300,28 +304,29 @@ def _radar_scan(msg: Any, context: _Context) -> RadarScan:
 
 
 def _radar_tracks(msg: Any, context: _Context) -> RadarScan:
-    """Object list of an ECU: relative velocity of each object, already a vector, so no Doppler sign applies."""
+    """Object list of an ECU: relative velocities are vectors already, so no Doppler sign applies."""
     values = [(o.position.x, o.position.y, o.velocity.x, o.velocity.y) for o in msg.tracks]
     x, y, vx, vy = np.array(values, np.float64).reshape(-1, 4).T
     azimuth = np.arctan2(y, x)
     return _scan(context, True, np.hypot(x, y), azimuth, vx * np.cos(azimuth) + vy * np.sin(azimuth))
 
 
-# --- plans ----------------------------------------------------------------------------------------------------------
+# --- plans --------------------------------------------------------------------------------------------------
 
 
 def _multi_dof(msg: Any, context: _Context) -> Plan:
     joint = list(msg.joint_names).index(BODY_FRAME) if BODY_FRAME in msg.joint_names else 0
     for i, point in enumerate(msg.points):
         if len(point.transforms) <= joint:
-            raise _Malformed(f"points[{i}].transforms has {len(point.transforms)} entries, joint {joint} is wanted")
+            count = len(point.transforms)
+            raise _MalformedError(f"points[{i}].transforms has {count} entries, none for joint {joint}")
     places = [p.transforms[joint] for p in msg.points]
     xy = _array([(p.translation.x, p.translation.y) for p in places], 2)
     yaw = _yaws([p.rotation for p in places])
     time = _array([(_time(p.time_from_start) / NANOSECONDS,) for p in msg.points], 1)[:, 0]
     with_speed = [len(p.velocities) > joint for p in msg.points]
     if any(with_speed) and not all(with_speed):
-        raise _Malformed(f"points[{with_speed.index(False)}].velocities is empty, other points have theirs")
+        raise _MalformedError(f"points[{with_speed.index(False)}].velocities is empty, other points have theirs")
     if all(with_speed):
         speed = _array([(p.velocities[joint].linear.x,) for p in msg.points], 1)[:, 0]
     else:
@@ -330,7 +335,7 @@ def _multi_dof(msg: Any, context: _Context) -> Plan:
 
 
 def _path(msg: Any, context: _Context) -> Plan:
-    """A path has no speeds: they follow from the stamps of its poses, or from ego's speed when all stamps are equal."""
+    """A path has no speeds: they follow from the stamps of its poses, or from ego's if they are equal."""
     xy = _array([(p.pose.position.x, p.pose.position.y) for p in msg.poses], 2)
     yaw = _yaws([p.pose.orientation for p in msg.poses])
     if len(yaw) > 1 and (np.isnan(yaw).all() or not yaw.any()):
@@ -338,9 +343,10 @@ def _path(msg: Any, context: _Context) -> Plan:
     stamps = np.array([_time(p.header.stamp) for p in msg.poses], np.int64)
     if len(stamps) and (stamps != stamps[0]).any():
         time = (stamps - context.t) / NANOSECONDS
-        return _placed(Plan(context.t, time, xy[:, 0], xy[:, 1], yaw, _speeds(time, xy, yaw)), msg.header.frame_id, context)
+        timed = Plan(context.t, time, xy[:, 0], xy[:, 1], yaw, _speeds(time, xy, yaw))
+        return _placed(timed, msg.header.frame_id, context)
     if context.odometry is None:
-        raise _Malformed("poses have no increasing stamps and there is no odometry yet to take a speed from")
+        raise _MalformedError("poses have equal stamps and there is no odometry yet to take a speed from")
     speed = math.copysign(max(abs(context.odometry.speed), CREEP), context.odometry.speed)
     length = np.concatenate([[0.0], np.cumsum(_steps(xy))])[: len(xy)]
     plan = Plan(context.t, length / abs(speed), xy[:, 0], xy[:, 1], yaw, np.full(len(xy), speed))
@@ -396,9 +402,9 @@ def _placed(plan: Plan, frame_id: str, context: _Context) -> Plan:
         return plan
     if frame != BODY_FRAME:
         allowed = " or ".join(dict.fromkeys((context.frame, ODOMETRY_FRAME, BODY_FRAME)))
-        raise _Malformed(f"header.frame_id is {frame_id!r}, expected {allowed}")
+        raise _MalformedError(f"header.frame_id is {frame_id!r}, expected {allowed}")
     if context.odometry is None:
-        raise _Malformed(f"header.frame_id is {frame_id!r} and there is no odometry yet to place it")
+        raise _MalformedError(f"header.frame_id is {frame_id!r} and there is no odometry yet to place it")
     x0, y0, yaw0 = _pose_at(context.odometry, plan.t)
     c, s = math.cos(yaw0), math.sin(yaw0)
     return replace(
@@ -412,7 +418,8 @@ def _pose_at(odometry: Odometry, t: int) -> tuple[float, float, float]:
     rate = 0.0 if math.isnan(odometry.yaw_rate) else odometry.yaw_rate
     middle = odometry.yaw + rate * dt / 2
     distance = odometry.speed * dt
-    return (odometry.x + distance * math.cos(middle), odometry.y + distance * math.sin(middle), odometry.yaw + rate * dt)
+    x, y = odometry.x + distance * math.cos(middle), odometry.y + distance * math.sin(middle)
+    return x, y, odometry.yaw + rate * dt
 
 
 def _wrapped(angle: Floats) -> Floats:
@@ -433,11 +440,11 @@ _READERS: dict[str, Any] = {
 }
 
 
-# --- many messages --------------------------------------------------------------------------------------------------
+# --- many messages ------------------------------------------------------------------------------------------
 
 
 class Gatherer:
-    """Collects messages between ticks. What `take` returns depends on the messages, not on the order across topics."""
+    """Collects messages between ticks; what `take` returns does not depend on the order across topics."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -448,7 +455,7 @@ class Gatherer:
         self._odometry: Odometry | None = None
 
     def add(self, topic: str, msgtype: str, msg: Any, arrival: int) -> bool:
-        """Keep one message for the next `take`; returns whether its topic is an input at all. Never raises."""
+        """Keep one message for the next `take`; return whether its topic is an input at all. Never raises."""
         name = normalised(topic)
         if name not in self._bindings:
             return False
@@ -494,11 +501,11 @@ def _inputs(worlds: Sequence[World], consumed: tuple[tuple[str, int], ...]) -> I
     )
 
 
-# --- decisions as plain data ----------------------------------------------------------------------------------------
+# --- decisions as plain data --------------------------------------------------------------------------------
 
 
 def decision_record(decision: Decision) -> dict[str, Any]:
-    """Return a decision as JSON-ready data; NaN and infinity become null. docs/formats.md describes every key."""
+    """Return a decision as JSON-ready data, NaN and infinity as null; docs/formats.md describes every key."""
     a = decision.assessment
     return {
         "t": int(decision.t),
@@ -558,7 +565,7 @@ def _ego(ego: Odometry | None) -> dict[str, float | None] | None:
 
 
 def _telling(decision: Decision) -> Iterator[Threat]:
-    """Objects that explain the decision: the one that decided, the lead, and every one that demands something."""
+    """Objects that explain the decision: the one that decided, the lead, and each that demands something."""
     a = decision.assessment
     for threat in a.threats:
         named = threat.track is not None and threat.track in (a.track, a.lead)
@@ -582,10 +589,9 @@ def _threat(threat: Threat) -> dict[str, Any]:
 
 
 def _tracks(tracks: Tracks) -> list[list[Any]]:
-    return [
-        [int(tracks.id[i]), *(_number(v, 3) for v in tracks.state[i]), _number(tracks.existence[i], 6), bool(tracks.moved[i])]
-        for i in range(len(tracks))
-    ]
+    states, existence = np.round(tracks.state, 3) + 0.0, np.round(tracks.existence, 6)
+    rows = zip(tracks.id, states, existence, tracks.moved, strict=True)
+    return [[int(i), *map(_number, state), _number(p), bool(moved)] for i, state, p, moved in rows]
 
 
 def _arc(arc: Arc) -> dict[str, Any]:
