@@ -1,0 +1,147 @@
+"""One run of the supervisor, activate to deactivate: inputs in, one decision a tick out. Imports no ROS."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from typing import Any
+
+from safety_supervisor import messages
+from safety_supervisor.core import supervisor
+from safety_supervisor.core.config import Config
+from safety_supervisor.core.world import (
+    Assessment,
+    Code,
+    Decision,
+    Health,
+    Inputs,
+    Mode,
+    Plan,
+    Reason,
+    Tracks,
+    Verdict,
+    frozen,
+    nanoseconds,
+    seconds,
+)
+
+
+class Loop:
+    """Calls `step` once a tick. An exception becomes an emergency stop along the last fallback, for good."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.decision: Decision | None = None
+        self.error = ""
+        self.trace = ""
+        self._gatherer = messages.Gatherer(config)
+        self._state = supervisor.start(config)
+        self._driver = False
+
+    def add(self, topic: str, type_name: str, message: Any, arrival: int) -> None:
+        """Take one message in for the next tick."""
+        self._gatherer.add(topic, type_name, message, arrival)
+
+    def tick(self, t: int) -> Decision:
+        """Decide at time `t` [ns] on all that arrived since the last tick."""
+        inputs = Inputs()
+        try:
+            inputs = self._gatherer.take()
+            self._driver = inputs.driver[-1].takeover if inputs.driver else self._driver
+            if not self.error:
+                self._state, self.decision = supervisor.step(self._state, inputs, t, self.config)
+                return self.decision
+        except Exception as error:  # nothing that goes wrong in there may end the stream of commands
+            if not self.error:
+                self.trace = traceback.format_exc()
+                self.error = f"{type(error).__name__}: {error}"
+        self.decision = failed_decision(self.decision, inputs, t, self.config, self.error, self._driver)
+        return self.decision
+
+    def last_command(self) -> Plan | None:
+        """What to leave behind at the end: the emergency fallback, nothing while a driver controls."""
+        if self.decision is None or self.decision.driver:
+            return None
+        return self.decision.fallback
+
+
+def failed_decision(
+    last: Decision | None, inputs: Inputs, t: int, config: Config, error: str, driver: bool
+) -> Decision:
+    """Return the decision of a tick that failed: the last fallback, which goes on from its own start time."""
+    fallback = last.fallback if last else None
+    reason = Reason(Code.INTERNAL_ERROR, f"{error}; the last verified fallback is executed")
+    over = _is_over(fallback, t)
+    return Decision(
+        t=t,
+        mode=Mode.EMERGENCY_STOP if fallback is not None else Mode.UNABLE,
+        verdict=Verdict.IMMINENT,
+        assessment=Assessment(
+            Verdict.IMMINENT, Mode.EMERGENCY_STOP, math.nan, (), None, None, (reason,), (), speed_cap=0.0
+        ),
+        reasons=(reason,),
+        health=last.health if last else Health(),
+        warn=True,
+        plan_source="last validated",
+        command=None if driver else fallback,
+        fallback=fallback,
+        acceleration=0.0 if over else -config.fallback.emergency_deceleration,
+        curvature=last.curvature if last else 0.0,
+        hazard_lights=True,
+        takeover_request=True,
+        hold=over,
+        driver=driver,
+        ego=last.ego if last else None,
+        path=last.path if last else frozen([[0.0, 0.0]])[:0],
+        half_width=last.half_width if last else 0.0,
+        tracks=last.tracks if last else Tracks(),
+        arcs=last.arcs if last else (),
+        consumed=inputs.consumed,
+        config=config.digest,
+        certificate=config.certificate,
+    )
+
+
+def _is_over(plan: Plan | None, t: int) -> bool:
+    return plan is not None and len(plan.time) > 0 and seconds(t - plan.t) >= float(plan.time[-1])
+
+
+class Meter:
+    """Measures the loop: duration and lateness of ticks, number and age of messages."""
+
+    def __init__(self, config: Config) -> None:
+        self.ticks = 0
+        self.tick_ms = 0.0
+        self.tick_ms_max = 0.0
+        self.late = 0
+        self.late_ms_max = 0.0
+        self.overrun = False
+        self.messages: dict[str, tuple[int, int]] = {}
+        self._limit = nanoseconds(config.timing.period + config.timing.overrun)
+        self._last: int | None = None
+        self._began = 0
+
+    def begin(self, now: int) -> None:
+        """A tick starts at `now` [ns], on any clock that does not jump."""
+        if self._last is not None and now - self._last > self._limit:
+            self.late += 1
+            self.overrun = True
+            late = (now - self._last - self._limit) / 1e6
+            self.late_ms_max = late if late > self.late_ms_max else self.late_ms_max
+        self._last = now
+        self._began = time.perf_counter_ns()
+
+    def end(self) -> None:
+        """The tick is over, its messages are out."""
+        self.tick_ms = (time.perf_counter_ns() - self._began) / 1e6
+        self.tick_ms_max = self.tick_ms if self.tick_ms > self.tick_ms_max else self.tick_ms_max
+        self.ticks += 1
+
+    def arrived(self, source: str, now: int) -> None:
+        """A message of a source came in at `now` [ns]."""
+        self.messages[source] = (self.messages.get(source, (0, 0))[0] + 1, now)
+
+    def ages(self, now: int) -> dict[str, tuple[int, float]]:
+        """Number of messages and age [s] of the newest, by source."""
+        return {name: (count, seconds(now - then)) for name, (count, then) in self.messages.items()}

@@ -1,0 +1,408 @@
+"""The lifecycle node: ROS messages to `step`, decisions to ROS messages. All judgement is in the core.
+
+Silence means stop: what executes the trajectories must stop by itself when they end (see `command_gate`).
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Empty, String, UInt64
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import MultiDOFJointTrajectory
+from visualization_msgs.msg import MarkerArray
+
+from safety_supervisor import messages
+from safety_supervisor.core.config import Config, ConfigError
+from safety_supervisor.core.world import Decision, Mode, Plan, Severity
+from safety_supervisor.ros import parameters, process
+from safety_supervisor.ros.loop import Loop, Meter
+from safety_supervisor.ros.markers import markers
+from safety_supervisor.ros.outputs import (
+    Frames,
+    Vitals,
+    decision_message,
+    diagnostics,
+    empty_trajectory,
+    trajectory,
+)
+from safety_supervisor.ros.parameters import Settings
+from safety_supervisor.ros.sources import RELEASE_QOS, Source, sources
+
+NAME = "safety_supervisor"
+WATCH_PERIOD = 0.1
+"""Period [s] of heartbeat and watchdog, on steady time."""
+REPORT_EVERY = 5
+"""Watchdog periods between two diagnostics; a change of the headline is reported at once."""
+MARKER_PERIOD = 0.1
+"""Shortest time [s] between two marker arrays."""
+CLOCK_PATIENCE = 1.0
+"""Longest time [s] without a tick before the clock counts as stopped; at least ten periods."""
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
+
+Transition = TypeVar("Transition", bound=Callable[..., Any])
+
+
+def logged(transition: Transition) -> Transition:
+    """Log what goes wrong in a transition: rclpy swallows it. The node then goes through error processing."""
+
+    @functools.wraps(transition)
+    def wrapper(node: Any, state: LifecycleState) -> Any:
+        try:
+            return transition(node, state)
+        except Exception:  # everything: the alternative is a node that fails without a word
+            node.get_logger().error(f"{transition.__name__} failed:\n{traceback.format_exc()}")
+            return ERROR
+
+    return cast(Transition, wrapper)
+
+
+@dataclass
+class Session:
+    """What exists between configure and cleanup."""
+
+    settings: Settings
+    config: Config
+    frames: Frames
+    sources: tuple[Source, ...]
+    armed: bool
+    why_not: str
+    loop: Loop
+    meter: Meter
+    trajectory: Any = None
+    fallback: Any = None
+    decision: Any = None
+    markers: Any = None
+    tick_timer: Any = None
+    release: Any = None
+
+
+class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as untyped
+    """Subscribes the sensors and the plan, ticks, publishes what to execute and why."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(NAME, **options)
+        process.guard_change_state(self)
+        self._session: Session | None = None
+        self._active = False
+        self._last_tick = 0
+        self._next_markers = 0.0
+        self._watches = 0
+        self._headline = ""
+        # Plain publishers: they go on when deactivate has muted the lifecycle publishers.
+        self._heartbeat = self.create_publisher(UInt64, "~/heartbeat", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Steady time: it goes on when the clock of the ticks stands.
+        self.create_timer(WATCH_PERIOD, self._on_watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    # --- lifecycle ----------------------------------------------------------------------------------------
+
+    @logged
+    def on_configure(self, state: LifecycleState) -> Any:
+        """Read the parameters and connect; refuse with one line what is not valid."""
+        self._clear()
+        overrides = {name: parameter.value for name, parameter in self._parameter_overrides.items()}
+        try:
+            settings, config = parameters.load(overrides)
+            found = sources(config, settings)
+            parameters.declare(self, settings, config)
+        except ConfigError as error:
+            self.get_logger().error(f"configure refused: {error}")
+            return FAILURE
+        armed, why_not = arming(settings, config)
+        frames = Frames(settings.odom_frame, settings.base_frame)
+        session = Session(settings, config, frames, found, armed, why_not, Loop(config), Meter(config))
+        self._connect(session)
+        self._session = session
+        self._announce(session)
+        gc.collect()
+        gc.freeze()  # what lives now lives on: the collector need not look at it again in a tick
+        return SUCCESS
+
+    @logged
+    def on_activate(self, state: LifecycleState) -> Any:
+        """Start ticking from a fresh state: nothing that was seen before counts."""
+        session = self._configured()
+        session.loop, session.meter = Loop(session.config), Meter(session.config)
+        session.tick_timer = self.create_timer(session.config.timing.period, self._on_tick)
+        self._last_tick = time.monotonic_ns()
+        self._active = True
+        return super().on_activate(state)
+
+    @logged
+    def on_deactivate(self, state: LifecycleState) -> Any:
+        """Stop ticking; the emergency fallback is the last command."""
+        self._stop_ticking()
+        return super().on_deactivate(state)
+
+    @logged
+    def on_cleanup(self, state: LifecycleState) -> Any:
+        """Drop everything that configure made."""
+        self._clear()
+        return SUCCESS
+
+    @logged
+    def on_shutdown(self, state: LifecycleState) -> Any:
+        """Leave; the emergency fallback is the last command when the node was active."""
+        self._stop_ticking()
+        self._clear()
+        return SUCCESS
+
+    @logged
+    def on_error(self, state: LifecycleState) -> Any:
+        """A transition failed: back to unconfigured, with the fallback as the last command."""
+        self._stop_ticking()
+        self._clear()
+        return SUCCESS
+
+    def farewell(self) -> None:
+        """Publish the last command before the process ends."""
+        self._stop_ticking()
+        self._report(self._headline)
+
+    # --- wiring -------------------------------------------------------------------------------------------
+
+    def _configured(self) -> Session:
+        if self._session is None:
+            raise RuntimeError("not configured")
+        return self._session
+
+    def _connect(self, session: Session) -> None:
+        # Offered to whoever wants to watch it; a subscriber that asks for no deadline is not bound by it.
+        deadline = Duration(nanoseconds=round(session.config.timing.gate_timeout * 1e9))
+        command = QoSProfile(depth=1, deadline=deadline)
+        prefix = "~" if session.armed else "~/shadow"
+        make = self.create_lifecycle_publisher
+        session.trajectory = make(MultiDOFJointTrajectory, f"{prefix}/trajectory", command)
+        session.fallback = make(MultiDOFJointTrajectory, f"{prefix}/fallback", command)
+        session.decision = make(String, "~/decision", 10)
+        session.markers = make(MarkerArray, "~/markers", 1)
+        session.release = self.create_publisher(Empty, messages.RELEASE_TOPIC, RELEASE_QOS)
+        for source in session.sources:
+            self.create_subscription(source.message, source.topic, self._receiver(source), source.qos)
+        self.create_service(Trigger, "~/release", self._on_release)
+        self.create_service(Trigger, "~/self_test", self._on_self_test)
+
+    def _clear(self) -> None:
+        session, self._session, self._active = self._session, None, False
+        if session is None:
+            return
+        for publisher in (session.trajectory, session.fallback, session.decision, session.markers):
+            self.destroy_lifecycle_publisher(publisher)
+        self.destroy_publisher(session.release)
+        topics = {self.resolve_topic_name(source.topic) for source in session.sources}
+        for subscription in [s for s in self.subscriptions if s.topic_name in topics]:
+            self.destroy_subscription(subscription)
+        for service in [s for s in self.services if s.srv_name in ("~/release", "~/self_test")]:
+            self.destroy_service(service)
+
+    def _receiver(self, source: Source) -> Callable[[Any], None]:
+        broken = False
+
+        def receive(message: Any) -> None:
+            nonlocal broken
+            session = self._session
+            if session is None or not self._active:
+                return
+            now = self.get_clock().now().nanoseconds
+            try:
+                session.loop.add(source.topic, source.type_name, message, now)
+                session.meter.arrived(source.name, now)
+            except Exception as error:  # it then counts as not received, which the tick notices as stale
+                if not broken:
+                    self.get_logger().error(f"{source.name}: not read: {type(error).__name__}: {error}")
+                broken = True
+
+        return receive
+
+    def _announce(self, session: Session) -> None:
+        config = session.config
+        log = self.get_logger()
+        names = ", ".join(name for name, _ in config.sensors)
+        log.info(f"vehicle {config.vehicle.name}, parameters {config.digest[:12]}, sensors: {names}")
+        if session.why_not:
+            log.warning(session.why_not)
+
+    # --- the tick -----------------------------------------------------------------------------------------
+
+    def _on_tick(self) -> None:
+        session = self._session
+        if session is None or not self._active:
+            return
+        clock = self.get_clock()
+        now = clock.now().nanoseconds
+        self._last_tick = time.monotonic_ns()
+        session.meter.begin(now if clock.ros_time_is_active else self._last_tick)
+        known = session.loop.error
+        decision = session.loop.tick(now)
+        if session.loop.error and not known:
+            self.get_logger().fatal(f"tick failed, emergency stop until reconfigured:\n{session.loop.trace}")
+        self._publish(session, decision)
+        session.meter.end()
+
+    def _publish(self, session: Session, decision: Decision) -> None:
+        if decision.command is not None:
+            session.trajectory.publish(trajectory(decision.command, session.frames))
+            if decision.fallback is not None:
+                session.fallback.publish(trajectory(decision.fallback, session.frames))
+        elif decision.driver:
+            # Silence would mean stop: say that a human drives.
+            session.trajectory.publish(empty_trajectory(decision.t, session.frames))
+            session.fallback.publish(empty_trajectory(decision.t, session.frames))
+        session.decision.publish(decision_message(decision))
+        if time.monotonic() >= self._next_markers and session.markers.get_subscription_count():
+            self._next_markers = time.monotonic() + MARKER_PERIOD
+            session.markers.publish(markers(decision, session.frames))
+        headline = _headline(decision)
+        if headline != self._headline:
+            self._report(headline)
+
+    def _stop_ticking(self) -> None:
+        """End the ticks and leave the emergency fallback as the last command."""
+        session, was_active = self._session, self._active
+        self._active = False
+        if session is None:
+            return
+        if session.tick_timer is not None:
+            self.destroy_timer(session.tick_timer)
+            session.tick_timer = None
+        plan: Plan | None = session.loop.last_command() if was_active else None
+        if plan is not None:
+            session.trajectory.publish(trajectory(plan, session.frames))
+            process.flush(session.trajectory)
+
+    # --- watchdog, diagnostics, services ------------------------------------------------------------------
+
+    def _on_watch(self) -> None:
+        session = self._session
+        ticks = session.meter.ticks if session else 0
+        self._heartbeat.publish(UInt64(data=ticks))
+        self._watches += 1
+        stopped = self._clock_stopped()
+        headline = self._headline if not stopped else "CLOCK_STOPPED"
+        if headline != self._headline:
+            self.get_logger().error("the clock of the ticks stands still: nothing is decided")
+        if headline != self._headline or self._watches % REPORT_EVERY == 0:
+            self._report(headline)
+
+    def _clock_stopped(self) -> bool:
+        if not self._active or self._session is None:
+            return False
+        patience = max(CLOCK_PATIENCE, 10 * self._session.config.timing.period)
+        return (time.monotonic_ns() - self._last_tick) / 1e9 > patience
+
+    def _report(self, headline: str) -> None:
+        self._headline = headline
+        session = self._session
+        now = self.get_clock().now().nanoseconds
+        decision = session.loop.decision if session else None
+        inputs = session.sources if session else ()
+        self._diagnostics.publish(diagnostics(self.get_name(), now, self._vitals(now), decision, inputs))
+        if session:
+            session.meter.overrun = False
+
+    def _vitals(self, now: int) -> Vitals:
+        state = "active" if self._active else "inactive"
+        session = self._session
+        if session is None:
+            return Vitals("unconfigured", False, "")
+        meter = session.meter
+        return Vitals(
+            state=state,
+            armed=session.armed and self._active,
+            why_not=session.why_not,
+            ticks=meter.ticks,
+            tick_ms=meter.tick_ms,
+            tick_ms_max=meter.tick_ms_max,
+            late=meter.late,
+            late_ms_max=meter.late_ms_max,
+            overrun=meter.overrun,
+            clock_stopped=self._clock_stopped(),
+            error=session.loop.error,
+            arrivals=meter.ages(now),
+        )
+
+    def _on_release(self, request: Any, response: Any) -> Any:
+        session = self._session
+        response.success = bool(session and self._active)
+        response.message = "not active"
+        if session and self._active:
+            # By way of the topic, so that a recording holds it and its replay decides the same.
+            session.release.publish(Empty())
+            response.message = "asked for; it takes effect when no hazard holds, see mode and reasons"
+        return response
+
+    def _on_self_test(self, request: Any, response: Any) -> Any:
+        session = self._session
+        problems = ["not active"]
+        if session and self._active:
+            now = self.get_clock().now().nanoseconds
+            problems = self_test(session, self._vitals(now))
+        response.success = not problems
+        response.message = "; ".join(problems) or "all expected inputs are healthy, the loop is on time"
+        return response
+
+
+def arming(settings: Settings, config: Config) -> tuple[bool, str]:
+    """Whether commands are published to be executed, and what has to be said about it."""
+    if settings.shadow:
+        return False, "SHADOW: asked for by parameter, commands go to ~/shadow only"
+    if config.certificate:
+        return True, ""
+    if settings.allow_unproved:
+        return True, "UNPROVED: armed without a certificate (allow_unproved); simulation and tests only"
+    return False, "SHADOW: no certificate proves these parameters and this code, commands go to ~/shadow only"
+
+
+def self_test(session: Session, vitals: Vitals) -> list[str]:
+    """What speaks against handing control to the supervisor; an empty list is a pass."""
+    problems = []
+    decision = session.loop.decision
+    if vitals.error:
+        problems.append(f"INTERNAL_ERROR: {vitals.error}")
+    if vitals.clock_stopped:
+        problems.append("CLOCK_STOPPED")
+    if decision is None:
+        problems.append("no decision yet")
+    elif decision.health.severity is not Severity.OK:
+        problems += [f"{f.code.value} {f.source}: {f.text}" for f in decision.health.findings]
+    for source in session.sources:
+        age = vitals.arrivals.get(source.name, (0, math.inf))[1]
+        if source.expected and not math.isfinite(age):
+            problems.append(f"{source.name}: nothing received on {source.topic}")
+    if vitals.overrun:
+        problems.append(f"OVERRUN: {vitals.late_ms_max:.1f} ms late at worst")
+    return problems
+
+
+def _headline(decision: Decision) -> str:
+    """What has to change for diagnostics to go out at once."""
+    codes = [finding.code.value + finding.source for finding in decision.health.findings]
+    first = decision.reasons[0].code.value if decision.reasons and decision.mode is not Mode.NOMINAL else ""
+    return " ".join([decision.mode.name, first, *codes])
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM."""
+    return process.run(SupervisorNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
