@@ -1,0 +1,145 @@
+"""Which detection belongs to which track: returns of one body merged, gate, assignment.
+
+All arrays, no loop over objects. Detections are put into one canonical order first, so that their order in a
+message means nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.special import chdtri
+
+from safety_supervisor.core.config import Tracking
+from safety_supervisor.core.world import Bools, Floats, Ints, frozen
+
+from .kalman import Expected, innovation, wrap
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """M detections of one scan in the sensor's polar axes: range [m], azimuth [rad], range rate [m/s]."""
+
+    z: Floats
+    """(M, 3), ordered by range, then azimuth, then range rate."""
+    variance: Floats
+    """(M, 3) variances of `z`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "z", frozen(self.z))
+        object.__setattr__(self, "variance", frozen(self.variance))
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def __getitem__(self, rows: Ints | Bools) -> Detections:
+        return Detections(self.z[rows], self.variance[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Track i and detection j inside the gate, with their squared distance and the log-likelihood of the
+    detection.
+    """
+
+    track: Ints
+    detection: Ints
+    distance: Floats
+    log_likelihood: Floats
+
+
+def canonical(z: Floats, variance: Floats, range_max: float) -> Detections:
+    """Order detections; those that are not finite or not in front of the sensor are left out."""
+    usable = np.isfinite(z).all(axis=1) & (z[:, 0] > 0) & (z[:, 0] <= range_max) & (np.abs(z[:, 1]) <= np.pi)
+    usable &= (np.isfinite(variance) & (variance > 0)).all(axis=1)
+    order = np.lexsort((z[:, 2], z[:, 1], z[:, 0]))
+    order = order[usable[order]]
+    return Detections(z[order], variance[order])
+
+
+def merged(detections: Detections, p: Tracking) -> Detections:
+    """Merge returns of one body: whatever lies near a nearer return and moves alike; its nearest edge stays
+    the range.
+
+    Returns join the nearest one of their body, not each other: along a guard rail single linkage would join
+    everything to its nearest post, and the standing car at its end would be gone.
+    """
+    n = len(detections)
+    if n < 2 or p.cluster_distance <= 0:
+        return detections
+    z = detections.z
+    x, y = z[:, 0] * np.cos(z[:, 1]), z[:, 0] * np.sin(z[:, 1])
+    near = np.hypot(x[:, None] - x, y[:, None] - y) < p.cluster_distance
+    near &= np.abs(z[:, None, 2] - z[None, :, 2]) < p.cluster_speed
+    head = _heads(near)
+    if np.array_equal(head, np.arange(n)):
+        return detections
+    count = np.bincount(head, minlength=n)
+    azimuth = np.bincount(head, wrap(z[:, 1] - z[head, 1]), n) / np.maximum(count, 1)
+    range_rate = np.bincount(head, z[:, 2] - z[head, 2], n) / np.maximum(count, 1)
+    body = z + np.stack([np.zeros(n), azimuth, range_rate], axis=1)
+    body[:, 1] = wrap(body[:, 1])
+    return Detections(body, detections.variance)[count > 0]
+
+
+def _heads(near: Bools) -> Ints:
+    """Return for each detection (nearest first) the body it joins: the first detection near it that joins
+    no other.
+    """
+    n = len(near)
+    before = np.tril(near, -1)
+    head = np.full(n, -1)
+    while (head < 0).any():  # each round settles the nearest open one at least; two or three in practice
+        open_ = head < 0
+        first = open_ & ~(before & open_).any(axis=1)
+        joins = near & first & open_[:, None]
+        taken = joins.any(axis=1)
+        head[taken] = joins.argmax(axis=1)[taken]
+    return head
+
+
+def gate(expected: Expected, detections: Detections, probability: float) -> Pairs:
+    """Return the pairs whose innovation is plausible: first each axis by itself, then all three jointly."""
+    limit = float(chdtri(3, 1 - probability))
+    spread = np.diagonal(expected.spread, axis1=1, axis2=2)
+    difference = innovation(detections.z[None], expected.z[:, None])
+    near = difference * difference <= limit * (spread[:, None] + detections.variance[None])
+    track, detection = np.nonzero(near.all(axis=2))
+    residual = difference[track, detection]
+    S = expected.spread[track] + detections.variance[detection][:, :, None] * np.eye(3)
+    distance = np.sum(residual * np.linalg.solve(S, residual[:, :, None])[:, :, 0], axis=1)
+    log_likelihood = -(distance + np.linalg.slogdet(S)[1] + 3 * np.log(2 * np.pi)) / 2
+    inside = distance <= limit
+    return Pairs(track[inside], detection[inside], distance[inside], log_likelihood[inside])
+
+
+def assign(pairs: Pairs, score: Floats, first: Bools, detections: int) -> Ints:
+    """Return the matched pairs, those with the largest sum of `score` (log-likelihood ratio to a miss), by
+    track.
+
+    Tracks in `first` choose among all detections, the others among what is left. A pair that scores no
+    better than a miss plus clutter is no match.
+    """
+    free = np.ones(detections, bool)
+    matched: list[Ints] = []
+    for stage in (first, ~first):
+        open_ = np.nonzero(stage[pairs.track] & free[pairs.detection] & (score > 0))[0]
+        matched.append(open_[_best(pairs.track[open_], pairs.detection[open_], score[open_])])
+        free[pairs.detection[matched[-1]]] = False
+    both = np.concatenate(matched)
+    return both[np.argsort(pairs.track[both])]
+
+
+def _best(track: Ints, detection: Ints, score: Floats) -> Ints:
+    """Return the pairs of the one-to-one assignment with the largest sum of positive scores."""
+    row, i = np.unique(track, return_inverse=True)
+    column, j = np.unique(detection, return_inverse=True)
+    gain = np.zeros((len(row), len(column)))
+    gain[i, j] = score
+    pair = np.full(gain.shape, -1)
+    pair[i, j] = np.arange(len(score))
+    chosen: Ints = pair[linear_sum_assignment(gain, maximize=True)]
+    assigned: Ints = chosen[chosen >= 0]
+    return assigned

@@ -1,0 +1,276 @@
+"""Radar tracks: detections of all radars in, objects with position, velocity, uncertainty and existence out.
+
+Each scan is processed at the moment of its measurement (stamp minus latency) with the pose and velocity of
+its sensor at that moment; the tracks that are handed out are predicted to the tick. A scan that arrives
+after a younger one (up to 0.3 s, and the difference of the latencies) is put in its place: the tracker goes
+back to the record before it and processes the later scans again. What was born from a detection keeps its id
+then; no id is ever given to another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from safety_supervisor.core.config import Config, Sensor, Tracking
+from safety_supervisor.core.world import (
+    NANOSECONDS,
+    Bools,
+    Floats,
+    Ints,
+    RadarScan,
+    Tracks,
+    frozen,
+    nanoseconds,
+    seconds,
+)
+
+from . import existence, kalman
+from .association import Detections, assign, canonical, gate, merged
+from .ego import EgoHistory, SensorPose, sensor_pose
+
+REORDER = 3 * NANOSECONDS // 10
+"""A scan measured this much before the youngest one [ns] is still put in its place, an older one is
+dropped.
+"""
+
+AGE_MAX = NANOSECONDS
+"""A measurement older than the odometry that is remembered [ns] cannot be compensated and is dropped."""
+
+CONFIRMED = 0.9
+"""Existence from which a track chooses its detection before the others."""
+
+RANGE_MARGIN = 1.05
+"""Detections up to this factor beyond the nominal range are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One processed scan: when it was measured, what it was, the ids it gave to its detections, the tracks
+    after it.
+    """
+
+    measured: int
+    scan: RadarScan
+    births: Ints
+    after: Tracks
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerState:
+    """Tracks predicted to the last tick, and the records from which late scans are put in their place."""
+
+    tracks: Tracks = field(default_factory=Tracks)
+    next_id: int = 1
+    records: tuple[Record, ...] = ()
+
+    @classmethod
+    def empty(cls) -> TrackerState:
+        """Return the state before the first scan."""
+        return cls()
+
+
+def track_radar(
+    state: TrackerState, scans: tuple[RadarScan, ...], ego: EgoHistory, t: int, config: Config
+) -> TrackerState:
+    """Process the scans that arrived since the last tick and predict all tracks, tentative ones included,
+    to `t`.
+    """
+    if not ego.samples:
+        return TrackerState(Tracks(t=t), state.next_id)
+    sensors = config.sensors_of("radar", "radar_tracks")
+    latest = t + nanoseconds(config.health.future_tolerance)
+    if state.records and state.records[-1].measured > latest:  # the clock was set back
+        state = TrackerState(next_id=state.next_id)
+    todo, kept = _schedule(state.records, scans, sensors, t, latest)
+    known = {(r.scan.sensor, r.scan.t): r.births for r in state.records}
+    records, next_id = list(kept), state.next_id
+    for measured, scan in todo:
+        sensor = sensors[scan.sensor]
+        found = detections_of(scan, sensor, config.tracking)
+        births = known.get((scan.sensor, scan.t))
+        if births is None:
+            births = frozen(np.arange(next_id, next_id + len(found)), np.int64)
+            next_id += len(found)
+        before = records[-1].after if records else Tracks(t=measured)
+        after = step(before, measured, found, _pose(ego, measured, sensor), sensor, births, config.tracking)
+        records.append(Record(measured, scan, births, after))
+    last = records[-1].after if records else Tracks(t=t)
+    return TrackerState(predicted(last, t, config.tracking), next_id, _recent(records, sensors))
+
+
+def step(
+    tracks: Tracks, t: int, found: Detections, pose: SensorPose, sensor: Sensor, ids: Ints, p: Tracking
+) -> Tracks:
+    """Return the tracks after the detections of one scan at `t`; `ids` has one for each detection, in case
+    of birth.
+
+    Predict, gate, assign, update, count misses where the sensor could see, drop what is gone, start what is
+    new.
+    """
+    tracks = predicted(tracks, t, p)
+    expected = kalman.expect(tracks.state, tracks.cov, pose)
+    density = existence.clutter_density(found.z, pose, sensor, p)
+    pairs = gate(expected, found, p.gate_probability)
+    gain = existence.hit_gain(pairs.log_likelihood, density[pairs.detection], p)
+    chosen = assign(pairs, gain - existence.miss_gain(p), tracks.existence >= CONFIRMED, len(found))
+    hit, used = pairs.track[chosen], pairs.detection[chosen]
+    missed = existence.in_view(expected.z, sensor)
+    missed[hit] = False
+    odds = existence.log_odds(tracks.existence)
+    odds[hit] += gain[chosen]
+    odds[missed] += existence.miss_gain(p)
+    known = _corrected(tracks, expected, found, hit, used)
+    known = replace(known, existence=np.minimum(existence.probability(odds), p.existence_max))
+    known = _rows(known, ~(missed & (t - known.updated > nanoseconds(p.coast_time))))
+    free = np.ones(len(found), bool)
+    free[used] = False
+    new = _newborn(t, found[free], density[free], pose, sensor, ids[free], p)
+    return _bounded(_with_moved(_joined(known, new), p), p)
+
+
+def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
+    """Return the tracks moved to `t`; existence fades with time, what has not been seen for too long is
+    dropped.
+    """
+    dt = seconds(t - tracks.t)
+    if not len(tracks):
+        return replace(tracks, t=t)
+    state, cov = kalman.predict(tracks.state, tracks.cov, dt, p.acceleration_psd)
+    fading = existence.faded(tracks.existence, dt, p.persistence_half_life)
+    moved = replace(tracks, t=t, state=state, cov=cov, existence=fading)
+    remembered = t - tracks.updated <= nanoseconds(p.unseen_time)
+    return _rows(moved, remembered & (fading >= p.delete_existence))
+
+
+def detections_of(scan: RadarScan, sensor: Sensor, p: Tracking) -> Detections:
+    """Return the usable detections of a scan with their noise; returns of one body merged, object lists as
+    they are.
+    """
+    n = min(len(scan.range), len(scan.azimuth), len(scan.range_rate))
+    z = np.stack([scan.range[:n], scan.azimuth[:n], scan.range_rate[:n]], axis=1)
+    found = canonical(z, noise(z, sensor, p), sensor.range_max * RANGE_MARGIN)
+    return found if scan.from_objects else merged(found, p)
+
+
+def noise(z: Floats, sensor: Sensor, p: Tracking) -> Floats:
+    """Return the variances (N, 3) of measurements: the sensor's noise and the wander of the reflection on a
+    body.
+    """
+    distance = np.maximum(z[:, 0], kalman.RANGE_FLOOR)
+    wander = p.reflection_sigma
+    return np.stack([
+        np.full(len(z), sensor.sigma_range**2 + wander**2),
+        sensor.sigma_azimuth**2 + (wander / distance) ** 2,
+        np.full(len(z), sensor.sigma_range_rate**2),
+    ], axis=1)  # fmt: skip
+
+
+def _schedule(
+    records: tuple[Record, ...], scans: tuple[RadarScan, ...], sensors: dict[str, Sensor], t: int, latest: int
+) -> tuple[list[tuple[int, RadarScan]], tuple[Record, ...]]:
+    """Return (measured, scan) to be processed in order of measurement, and the records that stay as they
+    are.
+    """
+    earliest = t - AGE_MAX
+    if records:
+        earliest = max(earliest, records[-1].measured - _window(sensors), records[0].measured + 1)
+    done = {(r.scan.sensor, r.scan.t) for r in records}
+    todo: list[tuple[int, RadarScan]] = []
+    for scan in scans:
+        key = (scan.sensor, scan.t)
+        if scan.sensor not in sensors or key in done or scan.t > latest:
+            continue
+        measured = scan.t - nanoseconds(sensors[scan.sensor].latency)
+        if measured >= earliest:
+            done.add(key)
+            todo.append((measured, scan))
+    if not todo:
+        return todo, records
+    todo.sort(key=_order)
+    stay = tuple(r for r in records if _order((r.measured, r.scan)) < _order(todo[0]))
+    todo += [(r.measured, r.scan) for r in records[len(stay) :]]
+    return sorted(todo, key=_order), stay
+
+
+def _order(item: tuple[int, RadarScan]) -> tuple[int, str]:
+    return item[0], item[1].sensor
+
+
+def _window(sensors: dict[str, Sensor]) -> int:
+    return REORDER + nanoseconds(max((s.latency for s in sensors.values()), default=0.0))
+
+
+def _recent(records: list[Record], sensors: dict[str, Sensor]) -> tuple[Record, ...]:
+    """Return the records of the window and one before it, from which the window can be processed again."""
+    if not records:
+        return ()
+    start = records[-1].measured - _window(sensors)
+    older = sum(r.measured < start for r in records)
+    return tuple(records[max(older - 1, 0):])
+
+
+def _pose(ego: EgoHistory, t: int, sensor: Sensor) -> SensorPose:
+    at = ego.at(t)
+    assert at is not None  # track_radar has looked
+    return sensor_pose(at, sensor)
+
+
+def _corrected(tracks: Tracks, expected: kalman.Expected, found: Detections, hit: Ints, used: Ints) -> Tracks:
+    """Update the tracks in rows `hit`, each by one of the detections in rows `used`."""
+    state, cov = tracks.state.copy(), tracks.cov.copy()
+    updated, hits = tracks.updated.copy(), tracks.hits.copy()
+    rows = kalman.Expected(expected.z[hit], expected.jacobian[hit], expected.spread[hit])
+    state[hit], cov[hit] = kalman.update(state[hit], cov[hit], rows, found.z[used], found.variance[used])
+    updated[hit] = tracks.t
+    hits[hit] += 1
+    return replace(tracks, state=state, cov=cov, updated=updated, hits=hits)
+
+
+def _newborn(
+    t: int, found: Detections, density: Floats, pose: SensorPose, sensor: Sensor, ids: Ints, p: Tracking
+) -> Tracks:
+    state, cov = kalman.born(found.z, found.variance, pose, p.cross_speed_sigma)
+    n = len(found)
+    return Tracks(
+        t, ids, state, cov, existence.newborn(density, sensor, p), np.full(n, t), np.ones(n, np.int64),
+        np.zeros(n, bool),
+    )  # fmt: skip
+
+
+def _with_moved(tracks: Tracks, p: Tracking) -> Tracks:
+    """Mark what is faster than `moving_speed` by three standard deviations; once marked, it stays so."""
+    velocity = tracks.state[:, 2:]
+    speed = np.hypot(velocity[:, 0], velocity[:, 1])
+    along = velocity / np.maximum(speed, 1e-9)[:, None]
+    variance = np.sum(along * (tracks.cov[:, 2:, 2:] @ along[:, :, None])[:, :, 0], axis=1)
+    moving = speed - 3 * np.sqrt(np.maximum(variance, 0.0)) > p.moving_speed
+    return replace(tracks, moved=tracks.moved | moving)
+
+
+def _bounded(tracks: Tracks, p: Tracking) -> Tracks:
+    """Drop what is too unlikely, and beyond `tracks_max` the least certain; order by id."""
+    keep = tracks.existence >= p.delete_existence
+    if keep.sum() > p.tracks_max:
+        ranked = np.lexsort((tracks.id, -tracks.existence))
+        keep[ranked[p.tracks_max:]] = False
+    rows = np.nonzero(keep)[0]
+    return _rows(tracks, rows[np.argsort(tracks.id[rows])])
+
+
+def _rows(tracks: Tracks, rows: Ints | Bools) -> Tracks:
+    if rows.dtype == np.bool_ and rows.all():
+        return tracks
+    return Tracks(
+        tracks.t, tracks.id[rows], tracks.state[rows], tracks.cov[rows], tracks.existence[rows],
+        tracks.updated[rows], tracks.hits[rows], tracks.moved[rows],
+    )  # fmt: skip
+
+
+def _joined(a: Tracks, b: Tracks) -> Tracks:
+    return Tracks(
+        a.t, np.concatenate([a.id, b.id]), np.concatenate([a.state, b.state]), np.concatenate([a.cov, b.cov]),
+        np.concatenate([a.existence, b.existence]), np.concatenate([a.updated, b.updated]),
+        np.concatenate([a.hits, b.hits]), np.concatenate([a.moved, b.moved]),
+    )  # fmt: skip

@@ -1,0 +1,234 @@
+"""Ultrasonics: a Kalman filter per transducer over range and range rate; spikes are held until repeated.
+
+A ping is an arc, not a point: only its range is estimated here. What it says follows REP-117: +inf or the
+largest range = no echo, -inf or less than the smallest range = too close, NaN = invalid. "No object" (CLEAR)
+and "cannot see" (BLIND) are different answers. Whatever is uncertain leaves the near edge where it is or
+brings it nearer: a silent ping, an invalid one and a prediction never move it outward.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from filterpy.kalman import predict as kalman_predict
+from filterpy.kalman import update as kalman_update
+
+from safety_supervisor.core.config import Config, Sensor, Ultrasonics
+from safety_supervisor.core.world import Arc, Echo, Floats, RangeReading, frozen, nanoseconds, seconds
+
+from .ego import EgoHistory, beam_speed
+
+BIRTH_SPEED_SIGMA = 1.5
+"""Unknown own speed [m/s] of an object that is heard for the first time; ego's own speed is known."""
+
+PREDICTION = 0.5
+"""Range is extrapolated this long [s] without an echo; beyond it only the uncertainty grows."""
+
+UNHEARD_SPEED = 1.0
+"""Growth of the uncertainty [m/s] of an object that was not heard for longer than that."""
+
+
+class Ping(enum.Enum):
+    """What one reading means before any filter."""
+
+    ECHO = "echo"
+    SILENT = "silent"
+    CLOSE = "close"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Transducer:
+    """Belief of one transducer; the estimate stays at the last echo that fitted and is predicted from
+    there.
+    """
+
+    t: int
+    """Time of the last ping."""
+    heard: int = 0
+    """Time of the estimate."""
+    x: Floats | None = None
+    """(2,) range and range rate; None without an object."""
+    P: Floats | None = None
+    hits: int = 0
+    missed: int = 0
+    """Consecutive pings without the echo of the object."""
+    close: int = 0
+    """Consecutive pings that were too close; while an object is not confirmed again they count."""
+    silent: int = 0
+    """Consecutive silent pings."""
+    invalid: int = 0
+    """Consecutive invalid pings."""
+    spike: float = math.nan
+    """Range of a held spike, NaN without one."""
+    spike_t: int = 0
+    spikes: int = 0
+    range_max: float = math.nan
+    """As the last valid reading said."""
+
+
+@dataclass(frozen=True, slots=True)
+class UltrasonicState:
+    """Beliefs by transducer, and the arcs that follow from them at the last tick."""
+
+    transducers: tuple[tuple[str, Transducer], ...] = ()
+    arcs: tuple[Arc, ...] = ()
+
+    @classmethod
+    def empty(cls) -> UltrasonicState:
+        """Return the state before the first ping."""
+        return cls()
+
+
+def track_ultrasonics(
+    state: UltrasonicState, readings: tuple[RangeReading, ...], ego: EgoHistory, t: int, config: Config
+) -> UltrasonicState:
+    """Process the pings since the last tick; return one arc per configured transducer, predicted to `t`."""
+    newest = t + nanoseconds(config.health.future_tolerance)
+    known = {name: belief for name, belief in state.transducers if belief.t <= newest}
+    beliefs: list[tuple[str, Transducer]] = []
+    arcs: list[Arc] = []
+    for name, sensor in config.sensors_of("ultrasonic").items():
+        belief = known.get(name)
+        own = [r for r in readings if r.sensor == name and r.t <= newest]
+        for reading in sorted(own, key=_time):
+            if belief is None or reading.t > belief.t:
+                belief = heard(belief or Transducer(reading.t), reading, ego, sensor, config.ultrasonics)
+        if belief is not None:
+            beliefs.append((name, belief))
+        arcs.append(_arc(name, belief, sensor, t, config.ultrasonics))
+    return UltrasonicState(tuple(beliefs), tuple(arcs))
+
+
+def meaning(reading: RangeReading, sensor: Sensor) -> Ping:
+    """Return what a reading says, also of drivers that publish the largest range for silence, 0 for too
+    close.
+    """
+    low = reading.range_min if math.isfinite(reading.range_min) else sensor.range_min
+    high = _range_max(reading, sensor)
+    if math.isnan(reading.range):
+        return Ping.INVALID
+    if reading.range >= high * (1 - 1e-6):
+        return Ping.SILENT
+    return Ping.CLOSE if reading.range < low else Ping.ECHO
+
+
+def heard(
+    belief: Transducer, reading: RangeReading, ego: EgoHistory, sensor: Sensor, p: Ultrasonics
+) -> Transducer:
+    """Return the belief after one ping."""
+    ping = meaning(reading, sensor)
+    belief = replace(belief, t=reading.t)
+    if ping is Ping.INVALID:
+        return replace(belief, invalid=belief.invalid + 1)
+    belief = replace(belief, invalid=0, range_max=_range_max(reading, sensor))
+    if ping is Ping.CLOSE:
+        return replace(belief, close=belief.close + 1, missed=0, silent=0, spikes=0, spike=math.nan)
+    if ping is Ping.SILENT:
+        return _silent(belief, p)
+    return _echo(replace(belief, silent=0), reading, ego, sensor, p)
+
+
+def _silent(belief: Transducer, p: Ultrasonics) -> Transducer:
+    """Count a silent ping; `lose` of them in a row end whatever was believed."""
+    belief = replace(belief, missed=belief.missed + 1, silent=belief.silent + 1)
+    if belief.silent >= p.lose:
+        return Transducer(belief.t, silent=belief.silent, range_max=belief.range_max)
+    return belief
+
+
+def _echo(
+    belief: Transducer, reading: RangeReading, ego: EgoHistory, sensor: Sensor, p: Ultrasonics
+) -> Transducer:
+    """Take an echo: it fits the object, or it is held as a spike until others repeat it."""
+    closing = _closing(ego, reading.t, sensor)
+    if belief.x is None or belief.P is None:
+        if belief.close < p.confirm:
+            return _born(belief, reading, closing, p)
+        return _spike(belief, reading, closing, p)  # what is too close does not vanish with one echo
+    x, P = _predicted(belief, reading.t, p)
+    S = float(P[0, 0]) + p.sigma * p.sigma
+    if abs(reading.range - x[0]) > p.spike_gate * math.sqrt(S):
+        return _spike(replace(belief, missed=belief.missed + 1), reading, closing, p)
+    x, P = kalman_update(x, P, reading.range, np.array([[p.sigma * p.sigma]]), np.array([[1.0, 0.0]]))
+    return replace(
+        belief, heard=reading.t, x=frozen(x), P=frozen(P), hits=belief.hits + 1, missed=0, close=0, spikes=0,
+        spike=math.nan,
+    )  # fmt: skip
+
+
+def _spike(belief: Transducer, reading: RangeReading, closing: float, p: Ultrasonics) -> Transducer:
+    """Hold an echo that does not fit; `confirm` of them that fit each other are an object: new, or jumped."""
+    reach = p.spike_gate * (math.sqrt(2) * p.sigma + BIRTH_SPEED_SIGMA * seconds(reading.t - belief.spike_t))
+    expected = belief.spike - closing * seconds(reading.t - belief.spike_t)
+    fits = abs(reading.range - expected) <= reach  # False for NaN: no spike is held yet
+    spikes = belief.spikes + 1 if fits else 1
+    if spikes >= p.confirm:
+        return replace(_born(belief, reading, closing, p), hits=spikes)
+    if belief.missed >= p.lose:  # neither the object nor one spike twice: something is there, unconfirmed
+        return _born(belief, reading, closing, p)
+    return replace(belief, spike=reading.range, spike_t=reading.t, spikes=spikes)
+
+
+def _born(belief: Transducer, reading: RangeReading, closing: float, p: Ultrasonics) -> Transducer:
+    """Start an object: it stands until it is seen moving, so it closes with ego's own speed."""
+    return Transducer(
+        t=reading.t, heard=reading.t, x=frozen([reading.range, -closing]),
+        P=frozen(np.diag([p.sigma * p.sigma, BIRTH_SPEED_SIGMA * BIRTH_SPEED_SIGMA])), hits=1,
+        range_max=belief.range_max,
+    )  # fmt: skip
+
+
+def _predicted(belief: Transducer, t: int, p: Ultrasonics) -> tuple[Floats, Floats]:
+    dt = seconds(t - belief.heard)
+    F = np.array([[1.0, dt], [0.0, 1.0]])
+    Q = p.acceleration_psd * np.array([[abs(dt) ** 3 / 3, dt * abs(dt) / 2], [dt * abs(dt) / 2, abs(dt)]])
+    x, P = kalman_predict(belief.x, belief.P, F, Q)
+    return x, P
+
+
+def _arc(name: str, belief: Transducer | None, sensor: Sensor, t: int, p: Ultrasonics) -> Arc:
+    """Return the finding of a transducer at `t`."""
+    echo, distance, sigma, rate, confirmed = Echo.BLIND, math.nan, math.nan, math.nan, False
+    if belief is None or (belief.invalid and (belief.x is None or belief.invalid >= p.lose)):
+        pass
+    elif belief.close:
+        echo, distance, sigma, rate, confirmed = Echo.TOO_CLOSE, 0.0, p.sigma, 0.0, belief.close >= p.confirm
+    elif belief.x is not None:
+        echo, confirmed = Echo.OBJECT, belief.hits >= p.confirm
+        distance, sigma, rate = _near_edge(belief, t, p)
+    else:
+        echo, distance, sigma, rate = Echo.CLEAR, belief.range_max, 0.0, 0.0
+        confirmed = belief.silent >= p.lose
+    return Arc(
+        sensor=name, t=belief.t if belief else 0, echo=echo, range=distance, range_sigma=sigma,
+        range_rate=rate, confirmed=confirmed, x=sensor.x, y=sensor.y, yaw=sensor.yaw,
+        half_angle=sensor.half_angle,
+    )  # fmt: skip
+
+
+def _near_edge(belief: Transducer, t: int, p: Ultrasonics) -> tuple[float, float, float]:
+    """Return range, its sigma and range rate at `t`; a prediction comes nearer or stays, it never recedes."""
+    assert belief.x is not None
+    dt = max(seconds(t - belief.heard), 0.0)
+    _, P = _predicted(belief, max(t, belief.heard), p)
+    distance, rate = float(belief.x[0]), float(belief.x[1])
+    nearer = distance + min(rate, 0.0) * min(dt, PREDICTION)
+    sigma = math.sqrt(float(P[0, 0])) + UNHEARD_SPEED * max(dt - PREDICTION, 0.0)
+    return max(nearer, 0.0), sigma, rate
+
+
+def _closing(ego: EgoHistory, t: int, sensor: Sensor) -> float:
+    at = ego.at(t)
+    return 0.0 if at is None else beam_speed(at, sensor)
+
+
+def _range_max(reading: RangeReading, sensor: Sensor) -> float:
+    return reading.range_max if 0 < reading.range_max < math.inf else sensor.range_max
+
+
+def _time(reading: RangeReading) -> int:
+    return reading.t
