@@ -8,6 +8,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 # The ROS 2 distribution whose wheels the tests use: jazzy or kilted.
 ROS_FROM_PYPI ?= jazzy
+ifeq ($(filter jazzy kilted,$(ROS_FROM_PYPI)),)
+$(error ROS_FROM_PYPI is jazzy or kilted, not '$(ROS_FROM_PYPI)')
+endif
 # Two workers; tests that must not meet (one ROS domain, one clock) stand in one xdist_group.
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
@@ -60,6 +63,5 @@ $(VENV)/.installed-demo: $(INSTALL_INPUTS) | $(VENV)/bin/python
 
 # The tests' installation holds the demo's as well.
 $(TEST_VENV)/.installed-test: $(INSTALL_INPUTS) | $(TEST_VENV)/bin/python
-	@case '$(ROS_FROM_PYPI)' in jazzy|kilted) ;; *) echo 'ROS_FROM_PYPI is jazzy or kilted' >&2; exit 1;; esac
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) -e '.[$(TEST_EXTRAS)]'
 	@touch $(TEST_VENV)/.installed-demo $@
