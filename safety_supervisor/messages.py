@@ -93,6 +93,13 @@ class _Context:
     odometry: Odometry | None
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for a message whose bytes could not be decoded, so that it is still counted and named."""
+
+    why: str
+
+
 class _MalformedError(ValueError):
     """A message is structurally unusable; the text names the field."""
 
@@ -146,6 +153,8 @@ def convert(
     """
     source = "driver" if binding.role == "release" else binding.name
     t = arrival
+    if isinstance(msg, Unreadable):
+        return Invalid(source, t, f"{msgtype} could not be decoded: {msg.why}")
     try:
         t = _stamp(msg, arrival)
         sensor = dict(config.sensors)[binding.name] if binding.role == "sensor" else None
@@ -296,11 +305,12 @@ def _column(rows: Any, name: str) -> Floats:
 
 
 def _radar_scan(msg: Any, context: _Context) -> RadarScan:
+    """Detections of radar_msgs; its definition counts azimuth clockwise, against REP-103."""
     assert context.sensor is not None
     values = [(r.range, r.azimuth, r.elevation, r.doppler_velocity) for r in msg.returns]
     distance, azimuth, elevation, rate = np.array(values, np.float64).reshape(-1, 4).T
     ground = distance * np.where(np.isfinite(elevation), np.cos(elevation), 1.0)
-    return _scan(context, False, ground, azimuth, rate * context.sensor.doppler_sign)
+    return _scan(context, False, ground, -azimuth, rate * context.sensor.doppler_sign)
 
 
 def _radar_tracks(msg: Any, context: _Context) -> RadarScan:
@@ -318,8 +328,7 @@ def _multi_dof(msg: Any, context: _Context) -> Plan:
     joint = list(msg.joint_names).index(BODY_FRAME) if BODY_FRAME in msg.joint_names else 0
     for i, point in enumerate(msg.points):
         if len(point.transforms) <= joint:
-            count = len(point.transforms)
-            raise _MalformedError(f"points[{i}].transforms has {count} entries, none for joint {joint}")
+            raise _MalformedError(f"points[{i}].transforms has no entry for joint {joint}")
     places = [p.transforms[joint] for p in msg.points]
     xy = _array([(p.translation.x, p.translation.y) for p in places], 2)
     yaw = _yaws([p.rotation for p in places])

@@ -1,0 +1,1 @@
+"""Replay of recordings: the same `step` as in the vehicle, on a bag, without ROS."""

@@ -1,0 +1,190 @@
+"""A parameter set from the topics of a bag, for recordings that come without a vehicle file.
+
+Body, brakes and thresholds are the defaults of the declarations; sensors come from the topics. What had to be guessed
+is said in the notes. The mount of a sensor follows from words in its topic and frame: front, rear, left, right.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from safety_supervisor import messages
+from safety_supervisor.core.config import Config, InputTopics, Sensor, Vehicle, parameters
+from safety_supervisor.messages import normalised, plain_type
+from safety_supervisor.replay.bag import Bag, Topic
+
+OWN = ("scenario", "safety_supervisor")
+"""First parts of topics that are results, never inputs."""
+TAILS = {"tracks", "scan", "scans", "points", "point_cloud", "pointcloud", "detections", "objects", "range", "raw", "data"}
+DEFAULT_RADAR = "radar_front"
+
+
+@dataclass(slots=True)
+class Profile:
+    """What was made of the topics: parameter set, what each topic is used as, and what was guessed."""
+
+    config: Config
+    notes: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def derive_config(bag: Bag) -> tuple[Config, list[str]]:
+    """Return a parameter set made from the topics of a bag, and notes on what was guessed. Deterministic."""
+    profile = derive(bag)
+    return profile.config, profile.notes
+
+
+def derive(bag: Bag) -> Profile:
+    """Like `derive_config`, with the kinds of input that no topic serves."""
+    usable = [t for t in bag.topics if t.readable and t.count and not _is_result(t.name, bag.topics)]
+    profile = Profile(Config())
+    vehicle = Vehicle(name="derived")
+    sensors = _sensors(bag, usable, vehicle, profile)
+    inputs = _inputs(usable, profile)
+    if not sensors:
+        sensors = {DEFAULT_RADAR: Sensor(topic="radar/front", x=vehicle.front)}
+        profile.notes.append("no radar and no ultrasonic topic: a front radar is expected and missing")
+    if not any(s.kind != "ultrasonic" for s in sensors.values()) or DEFAULT_RADAR in profile.missing:
+        profile.missing.append(f"radar ({' or '.join(messages.RADAR_TYPES)} with a Doppler field)")
+    profile.notes.insert(0, "no vehicle file: body, brakes and thresholds are the defaults, not those of the vehicle")
+    profile.config = replace(profile.config, vehicle=vehicle, inputs=inputs, sensors=tuple(sensors.items()))
+    return profile
+
+
+def _is_result(name: str, topics: Sequence[Topic]) -> bool:
+    """Whether a topic is what a supervisor published: beside its decision topic, or under a name of ours."""
+    parent = normalised(name).rpartition("/")[0]
+    beside = {normalised(t.name).rpartition("/")[0] for t in topics if t.name.endswith("decision")}
+    return normalised(name).partition("/")[0] in OWN or (bool(parent) and parent in beside)
+
+
+# --- vehicle-wide inputs --------------------------------------------------------------------------------------
+
+
+def _inputs(topics: Sequence[Topic], profile: Profile) -> InputTopics:
+    default = InputTopics()
+    odometry = _best(topics, messages.TYPES["odometry"], default.odometry, ("vehicle", "odom"), profile)
+    plan = _best(topics, messages.PLAN_TYPES, default.plan, ("policy", "plan", "trajectory"), profile)
+    driver = next((t.name for t in topics if t.name.endswith("driver_takeover")), default.driver)
+    if odometry is None:
+        profile.missing.append("odometry (nav_msgs/Odometry)")
+    if plan is None:
+        profile.missing.append(f"plan ({' or '.join(messages.PLAN_TYPES)})")
+        profile.notes.append("no plan topic: the physical extrapolation of the present motion is judged")
+    return InputTopics(
+        odometry=odometry or default.odometry, plan=plan or default.plan, plan_expected=plan is not None, driver=driver
+    )
+
+
+def _best(
+    topics: Sequence[Topic], types: Sequence[str], name: str, words: Sequence[str], profile: Profile
+) -> str | None:
+    """Topic of one of the types: the one of the usual name, else by words in it, else the one with most messages."""
+    found = [t for t in topics if plain_type(t.msgtype) in types]
+    if not found:
+        return None
+
+    def rank(topic: Topic) -> tuple[bool, int, int, str]:
+        hits = sum(word in topic.name for word in words)
+        return normalised(topic.name) != name, -hits, -topic.count, topic.name
+
+    best = min(found, key=rank)
+    if len(found) > 1:
+        others = ", ".join(t.name for t in found if t is not best)
+        profile.notes.append(f"{best.name} is taken, {others} {'is' if len(found) == 2 else 'are'} not")
+    return best.name
+
+
+# --- sensors --------------------------------------------------------------------------------------------------
+
+
+def _sensors(bag: Bag, topics: Sequence[Topic], vehicle: Vehicle, profile: Profile) -> dict[str, Sensor]:
+    sensors: dict[str, Sensor] = {}
+    for topic in topics:
+        kind = plain_type(topic.msgtype)
+        if kind in messages.RADAR_TYPES:
+            sensor = _radar(bag, topic, vehicle)
+        elif kind in messages.RANGE_TYPES:
+            sensor = _ultrasonic(bag, topic, vehicle)
+        else:
+            continue
+        if sensor is None:
+            profile.notes.append(f"{topic.name} has no Doppler field: it is no radar and is not used")
+            continue
+        name = _name(topic.name, sensors)
+        sensors[name] = sensor
+        place = f"x {sensor.x:g} m, y {sensor.y:g} m, yaw {math.degrees(sensor.yaw):.0f} deg"
+        profile.notes.append(f"{topic.name} is {sensor.kind} {name!r}, mount guessed: {place}")
+    return sensors
+
+
+def _radar(bag: Bag, topic: Topic, vehicle: Vehicle) -> Sensor | None:
+    msg = bag.first(topic.name)
+    objects = plain_type(topic.msgtype) == "radar_msgs/RadarTracks"
+    if plain_type(topic.msgtype) == "sensor_msgs/PointCloud2":
+        names = {str(f.name).lower() for f in getattr(msg, "fields", ())}
+        objects = {"x", "y", "vx", "vy"} <= names and not names.intersection(messages.DOPPLER_FIELDS)
+        if not objects and not names.intersection(messages.DOPPLER_FIELDS):
+            return None
+    x, y, yaw = _mount(_words(topic.name, msg), vehicle)
+    return Sensor(kind="radar_tracks" if objects else "radar", topic=topic.name, x=x, y=y, yaw=yaw)
+
+
+def _ultrasonic(bag: Bag, topic: Topic, vehicle: Vehicle) -> Sensor:
+    msg = bag.first(topic.name)
+    x, y, yaw = _mount(_words(topic.name, msg), vehicle)
+    given = {
+        "half_angle": float(getattr(msg, "field_of_view", math.nan)) / 2,
+        "range_min": float(getattr(msg, "min_range", math.nan)),
+        "range_max": float(getattr(msg, "max_range", math.nan)),
+    }
+    usual = {"half_angle": 0.5, "range_min": 0.2, "range_max": 5.0, "sigma_range": 0.03}
+    view = {**usual, **{name: value for name, value in given.items() if _allowed(name, value)}}
+    if view["range_min"] >= view["range_max"]:
+        view.update(range_min=0.0)
+    return Sensor(kind="ultrasonic", topic=topic.name, x=x, y=y, yaw=yaw, **view)
+
+
+def _allowed(name: str, value: float) -> bool:
+    """Whether the declared range of a sensor parameter holds the value; NaN is in no range."""
+    meta: Mapping[str, Any] = next(f.metadata for f in parameters(Sensor) if f.name == name)
+    return bool(meta["low"] <= value <= meta["high"])
+
+
+def _words(topic: str, msg: Any) -> set[str]:
+    frame = str(getattr(getattr(msg, "header", None), "frame_id", ""))
+    text = re.sub(r"([a-z])([A-Z])", r"\1_\2", f"{topic}_{frame}").lower()
+    return set(re.split(r"[^a-z]+", text))
+
+
+def _mount(words: set[str], vehicle: Vehicle) -> tuple[float, float, float]:
+    """Mount (x, y, yaw) from words: the middle of a side looks outwards, a corner looks diagonally."""
+    rear = bool(words & {"rear", "back", "rl", "rr", "rc", "bl", "br"})
+    front = bool(words & {"front", "fl", "fr", "fc"}) and not rear
+    left = bool(words & {"left", "fl", "rl", "bl"})
+    right = bool(words & {"right", "fr", "rr", "br"}) and not left
+    side = 1.0 if left else -1.0 if right else 0.0
+    y = side * vehicle.width / 2
+    if not side:
+        return (-vehicle.rear, 0.0, math.pi) if rear else (vehicle.front, 0.0, 0.0)
+    if rear:
+        return -vehicle.rear, y, side * 3 * math.pi / 4
+    if front:
+        return vehicle.front, y, side * math.pi / 4
+    return (vehicle.front - vehicle.rear) / 2, y, side * math.pi / 2
+
+
+def _name(topic: str, taken: Mapping[str, Any]) -> str:
+    """Short unique name from a topic: `/radar/front/tracks` -> `radar_front`."""
+    parts = [part for part in normalised(topic).split("/") if part]
+    while len(parts) > 1 and parts[-1].lower() in TAILS:
+        parts.pop()
+    base = re.sub(r"[^A-Za-z0-9_]", "_", "_".join(parts[-2:])) or "sensor"
+    name, number = base, 2
+    while name in taken:
+        name, number = f"{base}_{number}", number + 1
+    return name
