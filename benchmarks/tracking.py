@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from safety_supervisor.core.config import Config, Sensor, Tracking, with_values
-from safety_supervisor.core.tracking.association import Detections, canonical, merged
+from safety_supervisor.core.tracking.association import canonical, merged
 from safety_supervisor.core.tracking.ego import SensorPose
-from safety_supervisor.core.tracking.radar import step
+from safety_supervisor.core.tracking.radar import Observation, step
 from safety_supervisor.core.world import Floats, Tracks, nanoseconds
 
 RADAR = Sensor(
@@ -28,29 +28,22 @@ RADAR = Sensor(
 )
 
 
-def scans(scene: dict[str, Floats], p: Tracking) -> Iterator[tuple[int, SensorPose, Detections]]:
-    """Yield time, sensor pose and merged detections of each scan."""
+def observations(scene: dict[str, Floats], p: Tracking) -> Iterator[Observation]:
+    """Yield what the radar saw in each scan."""
     for k, t in enumerate(scene["t"]):
         rows = scene["det"][int(scene["off"][k]) : int(scene["off"][k + 1])]
-        wander = p.reflection_sigma
-        distance = np.maximum(rows[:, 1], 0.1)
-        variance = np.stack([
-            rows[:, 5] ** 2 + wander**2,
-            rows[:, 6] ** 2 + (wander / distance) ** 2,
-            np.full(len(rows), RADAR.sigma_range_rate**2),
-        ], axis=1)  # fmt: skip
-        found = canonical(rows[:, 1:4], variance, RADAR.range_max * 1.05)
-        yield nanoseconds(float(t)), SensorPose(*scene["sensor"][k]), merged(found, p)
+        sigma = np.column_stack([rows[:, 5], rows[:, 6], np.full(len(rows), RADAR.sigma_range_rate)])
+        found = merged(canonical(rows[:, 1:4], sigma, RADAR, p), p)
+        yield Observation(nanoseconds(float(t)), found, SensorPose(*scene["sensor"][k]), RADAR)
 
 
 def run(scene: dict[str, Floats], p: Tracking) -> tuple[list[Tracks], float]:
     """Return the tracks after each scan, and the CPU time per scan [s]."""
     tracks, history, next_id = Tracks(), [], 1
     started = time.process_time()
-    for t, pose, found in scans(scene, p):
-        ids = np.arange(next_id, next_id + len(found))
-        next_id += len(found)
-        tracks = step(tracks, t, found, pose, RADAR, ids, p)
+    for seen in observations(scene, p):
+        tracks, births = step(tracks, seen, np.full(len(seen.found), -1), next_id, p)
+        next_id = max(next_id, int(births.max(initial=0)) + 1)
         history.append(tracks)
     return history, (time.process_time() - started) / max(len(history), 1)
 

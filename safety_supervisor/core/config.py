@@ -174,6 +174,7 @@ class Tracking:
     cluster_distance: float = param(1.5, "m", 0.0, 10.0, "returns of one body lie closer")
     cluster_speed: float = param(0.75, "m/s", 0.0, 5.0, "and their range rates differ less")
     moving_speed: float = param(1.5, "m/s", 0.1, 10.0, "a track that was significantly faster has moved")
+    detections_max: int = param(600, "", 1, 5000, "bounded memory and time; the farthest go first")
     tracks_max: int = param(200, "", 1, 2000, "bounded memory and time; the least certain go first")
 
 
@@ -284,17 +285,15 @@ class Config:
     sensors: tuple[tuple[str, Sensor], ...] = ()
     certificate: str | None = None
     """Hash of the proof certificate that matches this parameter set, or None: shadow mode only."""
+    digest: str = field(init=False, default="")
+    """SHA-256 of every parameter (not of the certificate), the name of this parameter set."""
 
     def __post_init__(self) -> None:
         problems = [*_range_problems(self), *(text for holds, text in cross_rules(self) if not holds)]
         if problems:
             raise ConfigError("; ".join(problems))
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of every parameter (not of the certificate), the name of this parameter set."""
         canonical = json.dumps(to_mapping(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        object.__setattr__(self, "digest", hashlib.sha256(canonical.encode()).hexdigest())
 
     def sensors_of(self, *kinds: str) -> dict[str, Sensor]:
         """Sensors of the given kinds by name, in order of the vehicle file."""

@@ -12,10 +12,13 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.special import chdtri
 
-from safety_supervisor.core.config import Tracking
+from safety_supervisor.core.config import Sensor, Tracking
 from safety_supervisor.core.world import Bools, Floats, Ints, frozen
 
-from .kalman import Expected, innovation, wrap
+from .kalman import RANGE_FLOOR, Expected, innovation, wrap
+
+RANGE_MARGIN = 1.05
+"""Detections up to this factor beyond the nominal range are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,22 @@ class Pairs:
     log_likelihood: Floats
 
 
-def canonical(z: Floats, variance: Floats, range_max: float) -> Detections:
-    """Order detections; those that are not finite or not in front of the sensor are left out."""
-    usable = np.isfinite(z).all(axis=1) & (z[:, 0] > 0) & (z[:, 0] <= range_max) & (np.abs(z[:, 1]) <= np.pi)
-    usable &= (np.isfinite(variance) & (variance > 0)).all(axis=1)
+def canonical(z: Floats, sigma: Floats, sensor: Sensor, p: Tracking) -> Detections:
+    """Return the detections that are usable, nearest first; where a body reflects wanders by
+    `reflection_sigma`.
+
+    Left out is what is not finite, not in front of the sensor or beyond its range, and what exceeds
+    `detections_max`.
+    """
+    usable = np.isfinite(z).all(axis=1) & (z[:, 0] > 0) & (z[:, 0] <= sensor.range_max * RANGE_MARGIN)
+    usable &= np.abs(z[:, 1]) <= np.pi
     order = np.lexsort((z[:, 2], z[:, 1], z[:, 0]))
-    order = order[usable[order]]
-    return Detections(z[order], variance[order])
+    order = order[usable[order]][: p.detections_max]
+    z, variance = z[order], sigma[order] ** 2
+    wander = p.reflection_sigma * p.reflection_sigma
+    variance[:, 0] += wander
+    variance[:, 1] += wander / np.maximum(z[:, 0], RANGE_FLOOR) ** 2
+    return Detections(z, variance)
 
 
 def merged(detections: Detections, p: Tracking) -> Detections:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.special import expit, logit
 
 from safety_supervisor.core.config import Sensor, Tracking
 from safety_supervisor.core.world import Bools, Floats
@@ -29,15 +30,16 @@ nothing.
 """
 
 
-def log_odds(probability: Floats) -> Floats:
+def log_odds(existence: Floats) -> Floats:
     """Return log(p / (1 - p))."""
-    odds: Floats = np.log(probability) - np.log1p(-probability)
+    odds: Floats = logit(existence)
     return odds
 
 
 def probability(odds: Floats) -> Floats:
     """Return the probability of log-odds."""
-    return 1 / (1 + np.exp(-odds))
+    existence: Floats = expit(odds)
+    return existence
 
 
 def faded(existence: Floats, dt: float, half_life: float) -> Floats:

@@ -41,13 +41,22 @@ AGE_MAX = NANOSECONDS
 CONFIRMED = 0.9
 """Existence from which a track chooses its detection before the others."""
 
-RANGE_MARGIN = 1.05
-"""Detections up to this factor beyond the nominal range are taken."""
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one sensor saw at `t`, and from where: detections in canonical order, returns of one body
+    merged.
+    """
+
+    t: int
+    found: Detections
+    pose: SensorPose
+    sensor: Sensor
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One processed scan: when it was measured, what it was, the ids it gave to its detections, the tracks
+    """One processed scan: when it was measured, the ids born from its detections (-1: none), the tracks
     after it.
     """
 
@@ -87,47 +96,60 @@ def track_radar(
     known = {(r.scan.sensor, r.scan.t): r.births for r in state.records}
     records, next_id = list(kept), state.next_id
     for measured, scan in todo:
-        sensor = sensors[scan.sensor]
-        found = detections_of(scan, sensor, config.tracking)
-        births = known.get((scan.sensor, scan.t))
-        if births is None:
-            births = frozen(np.arange(next_id, next_id + len(found)), np.int64)
-            next_id += len(found)
+        seen = observe(scan, measured, ego, sensors[scan.sensor], config.tracking)
+        births = known.get((scan.sensor, scan.t), np.full(len(seen.found), -1))
         before = records[-1].after if records else Tracks(t=measured)
-        after = step(before, measured, found, _pose(ego, measured, sensor), sensor, births, config.tracking)
-        records.append(Record(measured, scan, births, after))
+        after, births = step(before, seen, births, next_id, config.tracking)
+        next_id = max(next_id, int(births.max(initial=0)) + 1)
+        records.append(Record(measured, scan, frozen(births, np.int64), after))
     last = records[-1].after if records else Tracks(t=t)
     return TrackerState(predicted(last, t, config.tracking), next_id, _recent(records, sensors))
 
 
-def step(
-    tracks: Tracks, t: int, found: Detections, pose: SensorPose, sensor: Sensor, ids: Ints, p: Tracking
-) -> Tracks:
-    """Return the tracks after the detections of one scan at `t`; `ids` has one for each detection, in case
-    of birth.
+def observe(scan: RadarScan, measured: int, ego: EgoHistory, sensor: Sensor, p: Tracking) -> Observation:
+    """Return the usable detections of a scan with their noise, seen from where the sensor was when it
+    measured.
+
+    Object lists are taken as they are: the ECU has merged them already.
+    """
+    at = ego.at(measured)
+    assert at is not None  # track_radar does nothing without odometry
+    n = min(len(scan.range), len(scan.azimuth), len(scan.range_rate))
+    z = np.stack([scan.range[:n], scan.azimuth[:n], scan.range_rate[:n]], axis=1)
+    sigma = (sensor.sigma_range, sensor.sigma_azimuth, sensor.sigma_range_rate)
+    found = canonical(z, np.broadcast_to(sigma, z.shape), sensor, p)
+    return Observation(measured, found if scan.from_objects else merged(found, p), sensor_pose(at, sensor), sensor)
+
+
+def step(tracks: Tracks, seen: Observation, births: Ints, next_id: int, p: Tracking) -> tuple[Tracks, Ints]:
+    """Return the tracks after one scan, and the id that each detection gave birth to: as in `births`, or a
+    new one.
 
     Predict, gate, assign, update, count misses where the sensor could see, drop what is gone, start what is
     new.
     """
-    tracks = predicted(tracks, t, p)
-    expected = kalman.expect(tracks.state, tracks.cov, pose)
-    density = existence.clutter_density(found.z, pose, sensor, p)
-    pairs = gate(expected, found, p.gate_probability)
+    tracks = predicted(tracks, seen.t, p)
+    expected = kalman.expect(tracks.state, tracks.cov, seen.pose)
+    density = existence.clutter_density(seen.found.z, seen.pose, seen.sensor, p)
+    pairs = gate(expected, seen.found, p.gate_probability)
     gain = existence.hit_gain(pairs.log_likelihood, density[pairs.detection], p)
-    chosen = assign(pairs, gain - existence.miss_gain(p), tracks.existence >= CONFIRMED, len(found))
+    chosen = assign(pairs, gain - existence.miss_gain(p), tracks.existence >= CONFIRMED, len(seen.found))
     hit, used = pairs.track[chosen], pairs.detection[chosen]
-    missed = existence.in_view(expected.z, sensor)
+    missed = existence.in_view(expected.z, seen.sensor)
     missed[hit] = False
     odds = existence.log_odds(tracks.existence)
     odds[hit] += gain[chosen]
     odds[missed] += existence.miss_gain(p)
-    known = _corrected(tracks, expected, found, hit, used)
+    known = _corrected(tracks, expected, seen.found, hit, used)
     known = replace(known, existence=np.minimum(existence.probability(odds), p.existence_max))
-    known = _rows(known, ~(missed & (t - known.updated > nanoseconds(p.coast_time))))
-    free = np.ones(len(found), bool)
+    known = _rows(known, ~(missed & (seen.t - known.updated > nanoseconds(p.coast_time))))
+    free = np.ones(len(seen.found), bool)
     free[used] = False
-    new = _newborn(t, found[free], density[free], pose, sensor, ids[free], p)
-    return _bounded(_with_moved(_joined(known, new), p), p)
+    fresh = free & (births < 0)
+    births = births.copy()
+    births[fresh] = next_id + np.arange(fresh.sum())
+    new = _newborn(seen, free, density, births, p)
+    return _bounded(_with_moved(_joined(known, new), p), p), births
 
 
 def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
@@ -135,36 +157,10 @@ def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
     dropped.
     """
     dt = seconds(t - tracks.t)
-    if not len(tracks):
-        return replace(tracks, t=t)
+    tracks = _rows(tracks, t - tracks.updated <= nanoseconds(p.unseen_time))
     state, cov = kalman.predict(tracks.state, tracks.cov, dt, p.acceleration_psd)
     fading = existence.faded(tracks.existence, dt, p.persistence_half_life)
-    moved = replace(tracks, t=t, state=state, cov=cov, existence=fading)
-    remembered = t - tracks.updated <= nanoseconds(p.unseen_time)
-    return _rows(moved, remembered & (fading >= p.delete_existence))
-
-
-def detections_of(scan: RadarScan, sensor: Sensor, p: Tracking) -> Detections:
-    """Return the usable detections of a scan with their noise; returns of one body merged, object lists as
-    they are.
-    """
-    n = min(len(scan.range), len(scan.azimuth), len(scan.range_rate))
-    z = np.stack([scan.range[:n], scan.azimuth[:n], scan.range_rate[:n]], axis=1)
-    found = canonical(z, noise(z, sensor, p), sensor.range_max * RANGE_MARGIN)
-    return found if scan.from_objects else merged(found, p)
-
-
-def noise(z: Floats, sensor: Sensor, p: Tracking) -> Floats:
-    """Return the variances (N, 3) of measurements: the sensor's noise and the wander of the reflection on a
-    body.
-    """
-    distance = np.maximum(z[:, 0], kalman.RANGE_FLOOR)
-    wander = p.reflection_sigma
-    return np.stack([
-        np.full(len(z), sensor.sigma_range**2 + wander**2),
-        sensor.sigma_azimuth**2 + (wander / distance) ** 2,
-        np.full(len(z), sensor.sigma_range_rate**2),
-    ], axis=1)  # fmt: skip
+    return _rows(replace(tracks, t=t, state=state, cov=cov, existence=fading), fading >= p.delete_existence)
 
 
 def _schedule(
@@ -211,12 +207,6 @@ def _recent(records: list[Record], sensors: dict[str, Sensor]) -> tuple[Record, 
     return tuple(records[max(older - 1, 0):])
 
 
-def _pose(ego: EgoHistory, t: int, sensor: Sensor) -> SensorPose:
-    at = ego.at(t)
-    assert at is not None  # track_radar has looked
-    return sensor_pose(at, sensor)
-
-
 def _corrected(tracks: Tracks, expected: kalman.Expected, found: Detections, hit: Ints, used: Ints) -> Tracks:
     """Update the tracks in rows `hit`, each by one of the detections in rows `used`."""
     state, cov = tracks.state.copy(), tracks.cov.copy()
@@ -228,14 +218,14 @@ def _corrected(tracks: Tracks, expected: kalman.Expected, found: Detections, hit
     return replace(tracks, state=state, cov=cov, updated=updated, hits=hits)
 
 
-def _newborn(
-    t: int, found: Detections, density: Floats, pose: SensorPose, sensor: Sensor, ids: Ints, p: Tracking
-) -> Tracks:
-    state, cov = kalman.born(found.z, found.variance, pose, p.cross_speed_sigma)
+def _newborn(seen: Observation, rows: Bools, density: Floats, births: Ints, p: Tracking) -> Tracks:
+    """Start a track from each detection in `rows`."""
+    found = seen.found[rows]
+    state, cov = kalman.born(found.z, found.variance, seen.pose, p.cross_speed_sigma)
     n = len(found)
     return Tracks(
-        t, ids, state, cov, existence.newborn(density, sensor, p), np.full(n, t), np.ones(n, np.int64),
-        np.zeros(n, bool),
+        seen.t, births[rows], state, cov, existence.newborn(density[rows], seen.sensor, p), np.full(n, seen.t),
+        np.ones(n, np.int64), np.zeros(n, bool),
     )  # fmt: skip
 
 
