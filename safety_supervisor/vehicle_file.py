@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]  # PyYAML stubs
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise ConfigError(f"line {key_node.start_mark.line + 1}: key {key!r} stands twice")
             seen.add(key)
@@ -55,7 +55,7 @@ def load(path: Path) -> Config:
 def parse(text: str, source: str) -> Config:
     """Build a `Config` from the text of a vehicle file; `source` names it in errors."""
     try:
-        data = yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+        data = yaml.load(text, _Loader)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
     except yaml.YAMLError as error:
@@ -118,7 +118,7 @@ def share_dir(kind: str) -> Path:
     for folder in candidates:
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f"the package's {kind} folder is not installed; looked in {', '.join(map(str, candidates))}")
+    raise FileNotFoundError(f"the package's {kind} folder is not installed in any of {[str(c) for c in candidates]}")
 
 
 def vehicles() -> dict[str, Path]:
@@ -163,7 +163,9 @@ def _canonical(node: object) -> str:
     return repr(node)
 
 
-def write_certificate(path: Path, config: Config, results: Sequence[Mapping[str, Any]], solvers: Mapping[str, str]) -> str:
+def write_certificate(
+    path: Path, config: Config, results: Sequence[Mapping[str, Any]], solvers: Mapping[str, str]
+) -> str:
     """Write the certificate of a completed proof run and return its hash; refuses results that are not all PROVED."""
     failed = [str(r.get("claim")) for r in results if r.get("result") != "PROVED"]
     if failed or not results:

@@ -29,12 +29,14 @@ class ConfigError(ValueError):
 
 def param(default: T, unit: str, low: float, high: float, why: str) -> T:
     """Declare one numeric parameter with its unit, its closed range and its source or reason."""
-    return cast(T, field(default=default, metadata={"unit": unit, "low": low, "high": high, "why": why}))
+    declared: Any = field(default=default, metadata={"unit": unit, "low": low, "high": high, "why": why})
+    return cast(T, declared)
 
 
 def choice(default: T, allowed: tuple[Any, ...], why: str) -> T:
     """Declare one parameter that takes one of few values; an empty tuple allows any value of the type."""
-    return cast(T, field(default=default, metadata={"unit": "", "allowed": allowed, "why": why}))
+    declared: Any = field(default=default, metadata={"unit": "", "allowed": allowed, "why": why})
+    return cast(T, declared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,8 @@ class Corridor:
     object_half_width: float = param(0.5, "m", 0.0, 2.0, "presumed half extent of a radar point; declared assumption")
     curvature_sigma: float = param(2.2e-4, "1/m", 0.0, 0.05, "sd of present against driven curvature, measured")
     extrapolation_time: float = param(2.0, "s", 0.1, 5.0, "present motion is extrapolated no further")
-    lateral_prediction: float = param(1.0, "s", 0.0, 3.0, "lateral motion counts this far ahead; 3 s was not quiet")
-    lateral_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd of lateral speed that counts in that prediction")
+    lateral_prediction: float = param(1.0, "s", 0.0, 3.0, "mean lateral motion counts this far; 3 s was not quiet")
+    lateral_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd of lateral position that widen it; 3 saw the next lane")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ class Authority:
 class Tracking:
     """Radar tracker."""
 
-    acceleration_psd: float = param(2.0, "m^2/s^3", 0.01, 50.0, "white acceleration, best of 0.5-8 on scenes with truth")
+    acceleration_psd: float = param(2.0, "m^2/s^3", 0.01, 50.0, "white acceleration, good from 0.5 to 8 on scenes")
     gate_probability: float = param(0.999, "", 0.5, 0.999999, "chi-square gate on range, azimuth, range rate")
     detection_probability: float = param(0.9, "", 0.05, 0.999, "in the field of view, per scan")
     clutter_rate: float = param(10.0, "1/scan", 0.01, 1000.0, "false detections per scan over the whole field of view")
@@ -213,7 +215,7 @@ class PlanCheck:
     acceleration_max: float = param(4.0, "m/s^2", 0.5, 12.0, "planned acceleration")
     deceleration_max: float = param(9.0, "m/s^2", 0.5, 15.0, "planned deceleration")
     lateral_acceleration_max: float = param(6.0, "m/s^2", 0.5, 12.0, "planned; below friction_min * g")
-    jump_max: float = param(1.5, "m", 0.05, 10.0, "between consecutive plans at the same path length, within the near path")
+    jump_max: float = param(1.5, "m", 0.05, 10.0, "sideways, between consecutive plans, within the next second")
 
 
 @dataclass(frozen=True, slots=True)

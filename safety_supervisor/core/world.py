@@ -232,6 +232,8 @@ class Code(enum.Enum):
     ULTRASONIC_STALE = "ULTRASONIC_STALE"
     ULTRASONIC_FUTURE = "ULTRASONIC_FUTURE"
     ULTRASONIC_INVALID = "ULTRASONIC_INVALID"
+    DRIVER_INVALID = "DRIVER_INVALID"
+    INPUT_INVALID = "INPUT_INVALID"
     CLOCK_JUMP = "CLOCK_JUMP"
     OUT_OF_ODD = "OUT_OF_ODD"
     RELEASE_PENDING = "RELEASE_PENDING"
@@ -254,11 +256,13 @@ class Severity(enum.IntEnum):
     """How trustworthy the inputs are, worst finding counts."""
 
     OK = 0
-    WAITING = 1
-    """An expected input has not arrived yet since start."""
+    SUSPECT = 1
+    """A message was refused, its input is still fresh: do not speed up."""
     DEGRADED = 2
     """An expected input is lost: stop while the rest still sees."""
-    BLIND = 3
+    WAITING = 3
+    """An expected input has not arrived yet since start: no plan is passed."""
+    BLIND = 4
     """Ego motion itself is unknown: the envelope cannot be evaluated."""
 
 

@@ -1,0 +1,361 @@
+"""Every object against the path that ego is about to drive.
+
+Two envelopes, two purposes. The *worst case* (proved, `envelopes.path_margin`) decides EMERGENCY_STOP; the *expected
+motion* (constant velocity, planned timing) asks for milder modes earlier, by the deceleration it would take, and only
+where the plan itself does not keep clear. How much a track may demand depends on its existence (`config.Authority`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from safety_supervisor.core.config import Config
+from safety_supervisor.core.envelopes import EPS, clear_distance_margin, near_field_margin, path_margin, ttc_margin
+from safety_supervisor.core.geometry import Contacts, Path, arc_points, contacts, first_conflict
+from safety_supervisor.core.motion import speed_for_distance
+from safety_supervisor.core.world import (
+    Arc,
+    Assessment,
+    Bools,
+    Code,
+    Echo,
+    Floats,
+    Ints,
+    Mode,
+    Odometry,
+    Reason,
+    Threat,
+    Tracks,
+    Verdict,
+    seconds,
+)
+
+MAX_REQUIRED = 50.0
+"""Cap of a reported required deceleration [m/s^2]; beyond it only that the gap is used up matters."""
+CONFLICT_STEP = 0.1
+"""Time step of the expected motion [s]."""
+
+VERDICT = {
+    Mode.NOMINAL: Verdict.SAFE,
+    Mode.SPEED_CAP: Verdict.MARGINAL,
+    Mode.COMFORT_STOP: Verdict.MARGINAL,
+    Mode.FIRM_STOP: Verdict.UNSAFE,
+    Mode.EMERGENCY_STOP: Verdict.IMMINENT,
+}
+
+RULES = ("longitudinal", "near_field", "ttc", "extrapolation", "clear_distance")
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Tracks and arc points in one table of N rows."""
+
+    row: Ints
+    """(N,) index of the track, or -1 - index of the arc."""
+    position: Floats
+    velocity: Floats
+    cov: Floats
+    existence: Floats
+    static: Bools
+    """(N,) never seen moving, so not told apart from a bridge or a sign; arcs are real obstacles."""
+    age: Floats
+    """(N,) age of the newest detection behind the row [s]."""
+    approach: Floats
+    """(N,) own approach speed of a near-field object, direction unknown [m/s]."""
+    keep: Floats
+    """(N,) gap to keep even in the worst case [m]."""
+    clearance: Floats
+    """(N,) gap to keep at the end of an expected approach [m]."""
+    half_width: Floats
+    """(N,) half width of the corridor [m]."""
+
+    @property
+    def near(self) -> Bools:
+        """(N,) rows of ultrasonic arcs."""
+        return self.row < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the judgement of one tick rests on besides the objects."""
+
+    ego: Odometry
+    path: Path
+    present: Path | None
+    """Physical extrapolation beside a plan; None when it is the judged path itself."""
+    acceleration: float
+    """Most that ego may accelerate until the fallback acts [m/s^2], >= 0."""
+    clear_range: float
+    """Range that healthy sensors cover in the direction of travel [m]."""
+    braking: bool
+    """An MRM is under way: its own profile, not the plan's timing, is what happens next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """Rows against one path."""
+
+    met: Contacts
+    margin: Floats
+    ttc_margin: Floats
+    required: Floats
+    cap: Floats
+    demand: Ints
+    code: Ints
+    """(N,) index into CODES of the rule that demands most."""
+
+
+CODES = (Code.ENVELOPE, Code.NEAR_FIELD, Code.EXPECTED_MOTION, Code.TTC, Code.EXTRAPOLATION)
+
+
+def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config) -> Assessment:
+    """Judge every track and arc against the path; raises nothing, NaN ends in EMERGENCY_STOP."""
+    objects = objects_of(tracks, arcs, situation, config)
+    rated = rate(objects, situation.path, situation, config)
+    threats = list(_threats(objects, rated, tracks, arcs, situation.ego))
+    margins = _margins(objects, rated, config)
+    if situation.present is not None:
+        beside = rate_present(objects, situation.present, situation, config)
+        threats += [t for t in _threats(objects, beside, tracks, arcs, situation.ego) if t.demand > Mode.NOMINAL]
+        margins["extrapolation"] = _smallest(beside.margin)
+    cap, reasons = _caps(objects, rated, situation, margins, config)
+    demand = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
+    told = [_explain(t) for t in sorted(threats, key=lambda t: (-t.demand, t.margin)) if t.demand > Mode.NOMINAL]
+    worst = _decisive(threats)
+    return Assessment(
+        VERDICT[demand], demand, min(margins["longitudinal"], margins["near_field"]), tuple(margins.items()),
+        worst.track if worst else None, _lead(objects, rated, tracks, config),
+        (*told, *(reason for _, reason in reasons)), tuple(threats), cap,
+    )  # fmt: skip
+
+
+def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config) -> Objects:
+    """Return tracks and the points of near-field arcs as one table."""
+    near, ego = config.near_field, situation.ego
+    body = config.vehicle.width / 2 + config.corridor.margin
+    # Where the plan itself comes to rest, it may come a little closer than where it drives past.
+    rests = bool(situation.path.speed[-1] < config.arbitration.standstill_speed)
+    keep = near.stop_distance - (near.approach_tolerance if rests else 0.0)
+    rows, points, approach = [np.arange(len(tracks))], [tracks.state[:, :2]], [np.zeros(len(tracks))]
+    for i, arc in enumerate(arcs):
+        if _counts(arc) and abs(ego.speed) <= near.speed_max:
+            low = arc.range - config.envelope.sigma_k * arc.range_sigma if arc.echo is Echo.OBJECT else 0.0
+            points.append(arc_points(arc, ego, max(low, 0.0)))
+            rows.append(np.full(len(points[-1]), -1 - i))
+            approach.append(np.full(len(points[-1]), max(-arc.range_rate - abs(ego.speed) - 0.3, 0.0)))
+    m, n = len(tracks), sum(map(len, points)) - len(tracks)
+    age = np.array([seconds(ego.t - int(t)) for t in tracks.updated])
+    c = config.corridor
+    return Objects(
+        np.concatenate(rows), np.concatenate(points), np.concatenate([tracks.state[:, 2:], np.zeros((n, 2))]),
+        np.concatenate([tracks.cov, np.zeros((n, 4, 4))]), np.concatenate([tracks.existence, np.ones(n)]),
+        np.concatenate([~tracks.moved, np.zeros(n, np.bool_)]),
+        np.concatenate([np.clip(age, 0.0, config.timing.input_age_max), np.zeros(n)]), np.concatenate(approach),
+        np.concatenate([np.zeros(m), np.full(n, keep)]),
+        np.concatenate([np.full(m, config.expected.clearance), np.full(n, keep)]),
+        np.concatenate([np.full(m, body + c.object_half_width), np.full(n, body)]),
+    )  # fmt: skip
+
+
+def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
+    """Rate every row against the judged path with every rule."""
+    met = _contacts(o, path, config)
+    margin = worst_case(o, met, situation, config)
+    inside = margin >= EPS  # written so that NaN falls to braking
+    required, cap = expected_motion(o, met, path, situation, config)
+    closing = _ego_speed(situation, config) - met.along
+    soon = ttc_margin(met.gap - o.keep, closing, situation.acceleration, config.expected.ttc)
+    thresholds = (config.expected.cap_threshold, config.expected.comfort_threshold, config.expected.firm_threshold)
+    expected = Mode.NOMINAL + sum((required > limit).astype(np.int64) for limit in thresholds)
+    by_rule = np.stack([
+        np.where(inside | o.near, Mode.NOMINAL, Mode.EMERGENCY_STOP),
+        np.where(inside | ~o.near, Mode.NOMINAL, Mode.EMERGENCY_STOP),
+        expected,
+        np.where((soon >= EPS) | o.near, Mode.NOMINAL, Mode.FIRM_STOP),
+    ])  # fmt: skip
+    by_rule = np.where(met.hit, np.minimum(by_rule, authority(o, met.gap, config)), Mode.NOMINAL)
+    return Rated(met, margin, soon, required, cap, by_rule.max(axis=0), by_rule.argmax(axis=0))
+
+
+def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
+    """Rate what ego reaches by its present motion before a steering correction can act; worst case only."""
+    met = _contacts(o, path, config)
+    reach = abs(situation.ego.speed) * (config.timing.commit + config.timing.steering_correction)
+    margin = np.where(met.gap <= reach, worst_case(o, met, situation, config), np.inf)
+    demand = np.where(margin >= EPS, Mode.NOMINAL, np.minimum(Mode.EMERGENCY_STOP, authority(o, met.gap, config)))
+    zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
+    return Rated(met, margin, inf, zero, inf, demand, np.full(len(o.row), CODES.index(Code.EXTRAPOLATION)))
+
+
+def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) -> Floats:
+    """Return the proved margin [m] of each row at the worst end of its uncertainty, inf without contact.
+
+    The state is taken back to the time of the newest detection and the age added to the response time: from that
+    moment on the object may have done its worst.
+    """
+    e, timing = config.envelope, config.timing
+    v = _ego_speed(situation, config)
+    gap = met.gap + (abs(situation.ego.speed) - met.along) * o.age
+    gap = gap - e.sigma_k * np.maximum(met.gap_sigma, np.where(o.near, 0.0, e.gap_sigma_floor)) - e.geometry_bound
+    speed = met.along - e.sigma_k * met.speed_sigma
+    response = o.age + timing.commit + timing.actuation_delay
+    margin = np.where(
+        o.near,
+        near_field_margin(gap, v, o.approach, response, situation.acceleration, o.keep, e),
+        path_margin(gap, v, speed, response, situation.acceleration, e),
+    )
+    return np.where(met.hit, margin, np.inf)
+
+
+def expected_motion(
+    o: Objects, met: Contacts, path: Path, situation: Situation, config: Config
+) -> tuple[Floats, Floats]:
+    """Return (required deceleration [m/s^2], cap [m/s]) of each row; (0, inf) where ego keeps clear.
+
+    Objects keep their velocity. A conflict is met on the plan's own timing, or left behind by it: where the plan ends it must still be able to stop
+    with the comfort threshold. What is required is what ego would have to brake now.
+    """
+    x, v = config.expected, abs(situation.ego.speed)
+    # Plainly inside, without lateral growth: this layer speaks of what is likely.
+    when, travel = first_conflict(path, o.position, o.velocity, o.half_width, o.clearance, x.horizon, CONFLICT_STEP)
+    object_speed = np.maximum(met.along, 0.0)
+    conflict = np.isfinite(when)
+    gap = np.where(conflict, travel - object_speed * np.where(conflict, when, 0.0), met.gap)
+    end = float(np.max(path.time[np.isfinite(path.time)], initial=0.0))
+    final = float(path.speed[-1])
+    closing_end = np.maximum(final - object_speed, 0.0)
+    room_end = np.maximum(met.gap + object_speed * end - path.length - o.clearance, 1e-3)
+    later = met.hit & (closing_end * closing_end > 2 * x.comfort_threshold * room_end)
+    if situation.braking:  # the MRM's effect is judged from where ego is now
+        conflict, later, gap = met.hit, met.hit, np.where(met.hit, met.gap, gap)
+    closing = np.maximum(v - object_speed, 0.0)
+    delay = config.timing.actuation_delay + o.age
+    room = gap - o.clearance - closing * delay
+    required = np.minimum(closing * closing / (2 * np.maximum(room, 1e-3)), MAX_REQUIRED)
+    usable = np.maximum(gap - o.clearance, 0.0)
+    b = x.comfort_threshold
+    cap = object_speed - b * delay + np.sqrt(b * b * delay * delay + 2 * b * np.where(np.isfinite(usable), usable, 0.0))
+    matters = (conflict | later) & np.isfinite(gap) & (closing > 0.0)
+    return np.where(matters, required, 0.0), np.where(matters, np.maximum(cap, 0.0), np.inf)
+
+
+def authority(o: Objects, gap: Floats, config: Config) -> Ints:
+    """Return the strongest mode each row may demand."""
+    a = config.authority
+    by_existence = np.select(
+        [o.existence >= a.emergency, o.existence >= a.stop, o.existence >= a.speed_cap],
+        [Mode.EMERGENCY_STOP, Mode.FIRM_STOP, Mode.SPEED_CAP], Mode.NOMINAL,
+    )  # fmt: skip
+    close = (gap <= a.near_range) & (o.existence >= a.near_field)
+    far_static = o.static & (gap > a.static_range)
+    level = np.where(close, Mode.EMERGENCY_STOP, by_existence)
+    return np.where(far_static, np.minimum(level, Mode.SPEED_CAP), level).astype(np.int64)
+
+
+def _contacts(o: Objects, path: Path, config: Config) -> Contacts:
+    c = config.corridor
+    reach_in = np.where(o.static | o.near, 0.0, c.lateral_prediction)
+    return contacts(path, o.position, o.velocity, o.cov, o.half_width, reach_in, c.lateral_sigma_k)
+
+
+def _ego_speed(situation: Situation, config: Config) -> float:
+    return abs(situation.ego.speed) + config.envelope.speed_error
+
+
+def _counts(arc: Arc) -> bool:
+    return arc.confirmed and arc.echo in (Echo.OBJECT, Echo.TOO_CLOSE)
+
+
+def _smallest(margin: Floats) -> float:
+    return float(np.min(margin, initial=np.inf))
+
+
+def _margins(o: Objects, rated: Rated, config: Config) -> dict[str, float]:
+    """Return the smallest margin of each rule, over the rows that may demand what the rule demands."""
+    level = authority(o, rated.met.gap, config)
+    emergency, stops = level >= Mode.EMERGENCY_STOP, level >= Mode.FIRM_STOP
+    return {
+        "longitudinal": _smallest(rated.margin[~o.near & emergency]),
+        "near_field": _smallest(rated.margin[o.near]),
+        "ttc": _smallest(rated.ttc_margin[rated.met.hit & ~o.near & stops]),
+    }
+
+
+def _threats(o: Objects, rated: Rated, tracks: Tracks, arcs: tuple[Arc, ...], ego: Odometry) -> Iterator[Threat]:
+    """Yield one threat per track or arc in the corridor, arcs by their worst point."""
+    hit = np.flatnonzero(rated.met.hit)
+    order = hit[np.lexsort((rated.margin[hit], -rated.demand[hit]))]
+    seen: set[int] = set()
+    for i in map(int, order):
+        row = int(o.row[i])
+        if row in seen:
+            continue
+        seen.add(row)
+        closing = abs(ego.speed) - float(rated.met.along[i])
+        gap = float(rated.met.gap[i])
+        yield Threat(
+            int(tracks.id[row]) if row >= 0 else None, "radar" if row >= 0 else arcs[-1 - row].sensor, gap,
+            float(rated.met.lateral[i]), closing, float(rated.margin[i]), float(rated.required[i]),
+            max(gap, 0.0) / closing if closing > 1e-3 else float("inf"),
+            Mode(int(rated.demand[i])), CODES[int(rated.code[i])],
+        )  # fmt: skip
+
+
+def _decisive(threats: list[Threat]) -> Threat | None:
+    return min(threats, key=lambda t: (-t.demand, t.margin), default=None)
+
+
+def _lead(o: Objects, rated: Rated, tracks: Tracks, config: Config) -> int | None:
+    m = len(tracks)
+    ahead = rated.met.hit[:m] & tracks.moved & (tracks.existence >= config.authority.lead)
+    if not ahead.any():
+        return None
+    return int(tracks.id[int(np.argmin(np.where(ahead, rated.met.gap[:m], np.inf)))])
+
+
+def _caps(
+    o: Objects, rated: Rated, situation: Situation, margins: dict[str, float], config: Config
+) -> tuple[float, list[tuple[Mode, Reason]]]:
+    """Return the largest admissible speed and what demands it, margins of the clear distance noted on the way."""
+    e, timing, a = config.envelope, config.timing, situation.acceleration
+    response = timing.commit + timing.actuation_delay
+    profile = (response, a, e.assumed_brake, e.assumed_jerk)
+    v = abs(situation.ego.speed)
+    fastest = max(v, float(np.max(situation.path.speed[situation.path.time <= 1.0], initial=0.0)))
+    margins["clear_distance"] = float(clear_distance_margin(situation.clear_range, v, response, a, e))
+    limit = config.authority.static_range
+    far = rated.met.hit & o.static & (rated.met.gap > limit) & (o.existence >= config.authority.speed_cap)
+    options: list[tuple[float, Code, str]] = [
+        (config.odd.speed_max, Code.OUT_OF_ODD, "the operational design domain ends"),
+        (float(speed_for_distance(situation.clear_range, *profile)), Code.CLEAR_DISTANCE,
+         f"sensors cover {situation.clear_range:.1f} m of the way and ego must be able to stop inside"),
+    ]  # fmt: skip
+    if far.any():
+        nearest = float(rated.met.gap[far].min())
+        text = f"what never moved stands {nearest:.0f} m ahead, at {limit:g} m there must be room to stop"
+        options.append((float(speed_for_distance(limit, *profile)), Code.CLEAR_DISTANCE, text))
+    reasons = [
+        (Mode.SPEED_CAP, Reason(code, f"{fastest:.1f} m/s is above {cap:.1f} m/s: {text}"))
+        for cap, code, text in options
+        if not fastest <= cap + e.speed_error
+    ]
+    if not situation.clear_range > 0:
+        reasons = [(Mode.COMFORT_STOP, Reason(Code.CLEAR_DISTANCE, "no healthy sensor covers the direction of travel"))]
+    asked = rated.demand == Mode.SPEED_CAP
+    return min([cap for cap, _, _ in options] + [_smallest(rated.cap[asked])]), reasons
+
+
+def _explain(threat: Threat) -> Reason:
+    who = f"track {threat.track}" if threat.track is not None else f"echo of {threat.source}"
+    where = f"{who} {max(threat.gap, 0.0):.1f} m ahead, closing at {threat.closing_speed:.1f} m/s"
+    why = {
+        Code.ENVELOPE: f"worst-case margin {threat.margin:.2f} m, later the emergency fallback might not avoid it",
+        Code.EXTRAPOLATION: f"on ego's present course the worst-case margin is {threat.margin:.2f} m",
+        Code.NEAR_FIELD: f"near-field margin {threat.margin:.2f} m",
+        Code.EXPECTED_MOTION: f"needs {threat.required:.1f} m/s^2 of braking and the plan does not keep clear",
+        Code.TTC: f"time to collision {threat.ttc:.2f} s",
+    }[threat.code]
+    return Reason(threat.code, f"{where}: {why}", threat.track)

@@ -1,0 +1,109 @@
+"""Minimal-risk manoeuvres (MRM) as trajectories: the last validated path with a new speed profile.
+
+Steering follows that path; it is neither frozen nor zeroed. The profile ramps the deceleration with the jerk of the
+manoeuvre and is never weaker than the braking that is already on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from safety_supervisor.core.config import GRAVITY, Config, Odd
+from safety_supervisor.core.geometry import Path
+from safety_supervisor.core.world import Floats, Mode, Odometry, Plan
+
+STEP = 0.1
+"""Time step of a commanded trajectory [s]."""
+HORIZON = 4.0
+"""Least time span of a commanded trajectory [s]; a stop is followed to its end."""
+
+
+MIN_DECELERATION = 0.5
+"""A curve that leaves no grip at all is refused as a plan; what is left to brake with is at least this [m/s^2]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manoeuvre:
+    """Deceleration [m/s^2] and jerk [m/s^3] of one MRM, both positive."""
+
+    deceleration: float
+    jerk: float
+
+
+def manoeuvre(mode: Mode, config: Config) -> Manoeuvre:
+    """Return the MRM of a mode; UNABLE brakes like EMERGENCY_STOP, whatever is not a stop uses the comfort values."""
+    f = config.fallback
+    if mode in (Mode.EMERGENCY_STOP, Mode.UNABLE):
+        return Manoeuvre(f.emergency_deceleration, f.emergency_jerk)
+    if mode == Mode.FIRM_STOP:
+        return Manoeuvre(f.firm_deceleration, f.firm_jerk)
+    return Manoeuvre(f.comfort_deceleration, f.comfort_jerk)
+
+
+def grip(speed: float, curvature: float, odd: Odd) -> float:
+    """Return the deceleration [m/s^2] that the friction circle leaves on `curvature` [1/m], downhill; at least 0."""
+    circle = GRAVITY * odd.friction_min * np.cos(odd.grade_max)
+    lateral = speed * speed * curvature
+    left = np.sqrt(np.maximum(circle * circle - lateral * lateral, 0.0)) - GRAVITY * np.sin(odd.grade_max)
+    return max(float(left), 0.0)
+
+
+def stop(path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, config: Config) -> tuple[Plan, float]:
+    """Return the stopping trajectory along `path` and the acceleration demand [m/s^2] for this tick.
+
+    `now` is the acceleration [m/s^2] of the last command, where the ramp goes on from; `floor` >= 0 [m/s^2] is braking
+    that must not be undercut.
+    """
+    speed = abs(ego.speed)
+    start = min(now, 0.0)
+    target = max(mrm.deceleration, floor)
+    stopping = speed * speed / (2 * target) + speed * target / mrm.jerk
+    bend = np.abs(np.gradient(path.heading, path.s))[path.s <= stopping + path.s[1]]
+    # What the sharpest bend ahead needs sideways at the present speed is not there for braking.
+    allowed = min(target, max(grip(speed, float(bend.max(initial=0.0)), config.odd), MIN_DECELERATION))
+    time, s, v = _profile(speed, max(start, -target), allowed, mrm.jerk)
+    step = mrm.jerk * config.timing.period
+    return along(path, ego, time, s, v), float(np.clip(-allowed, start - step, start + step))
+
+
+def capped(path: Path, ego: Odometry, cap: float, comfort: Manoeuvre) -> tuple[Plan, float]:
+    """Return the planned trajectory with its speed limited to `cap` [m/s], approached by the comfort manoeuvre."""
+    time = np.arange(0.0, HORIZON + STEP / 2, STEP)
+    v = np.empty_like(time)
+    s = np.zeros_like(time)
+    v[0] = abs(ego.speed)
+    for i in range(1, len(time)):
+        wanted = min(cap, float(np.interp(s[i - 1], path.s, path.speed)))
+        v[i] = np.clip(wanted, v[i - 1] - comfort.deceleration * STEP, v[i - 1] + comfort.deceleration * STEP)
+        v[i] = max(v[i], 0.0)
+        s[i] = s[i - 1] + (v[i] + v[i - 1]) / 2 * STEP
+    return along(path, ego, time, s, v), float((v[1] - v[0]) / STEP)
+
+
+def along(path: Path, ego: Odometry, time: Floats, s: Floats, v: Floats) -> Plan:
+    """Return the trajectory that is at `s` [m] on `path` with speed `v` >= 0 [m/s] at `time` [s from ego.t]."""
+    over = np.maximum(s - path.s[-1], 0.0)
+    heading = np.interp(s, path.s, path.heading)
+    x = np.interp(s, path.s, path.x) + over * np.cos(heading)
+    y = np.interp(s, path.s, path.y) + over * np.sin(heading)
+    yaw = heading - np.pi if path.reverse else heading
+    return Plan(ego.t, time, x, y, (yaw + np.pi) % (2 * np.pi) - np.pi, -v if path.reverse else v)
+
+
+def _profile(speed: float, start: float, target: float, jerk: float) -> tuple[Floats, Floats, Floats]:
+    """Return time, travel and speed of a ramp from acceleration `start` to -`target` at `jerk`, kept until rest."""
+    ramp = abs(target + start) / jerk
+    slope = jerk if start > -target else -jerk
+    time = np.arange(0.0, max(HORIZON, speed / target + 2 * ramp + STEP) + STEP / 2, STEP)
+    t1 = np.minimum(time, ramp)
+    t2 = time - t1
+    v1 = speed + start * t1 - slope * t1 * t1 / 2
+    v = v1 - target * t2
+    s = speed * t1 + start * t1 * t1 / 2 - slope * t1 * t1 * t1 / 6 + v1 * t2 - target * t2 * t2 / 2
+    rest = np.minimum.accumulate(v) <= 0.0
+    if rest.any():
+        last = int(np.argmax(rest)) - 1 if rest[0] == np.False_ else 0
+        s = np.where(rest, s[last] + max(v[last], 0.0) ** 2 / (2 * target), s)
+    return time, np.maximum.accumulate(s), np.where(rest, 0.0, v)

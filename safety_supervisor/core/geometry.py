@@ -1,0 +1,234 @@
+"""Ego's path, the corridor its body sweeps, and where objects stand in it. Frame `odom`, SI units.
+
+Everything is seen in the direction of travel: for reverse motion the path's headings point backwards and ego's front
+is its rear bumper, so that the layers above know one case only. Vectorised over objects x path samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from safety_supervisor.core.config import Vehicle
+from safety_supervisor.core.world import Arc, Bools, Floats, Odometry, Plan, frozen
+
+SAMPLES = 96
+"""Path samples; at 200 m they lie 2 m apart, and between two the path bends by curvature * spacing^2 / 8."""
+BESIDE = 0.5
+"""An object further behind the leading edge [m] and inside the corridor is beside the body: braking does not help."""
+MIN_STEP = 1e-3
+"""Points closer than this [m] are one point; a stop may be written as two identical points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Poses of `base_link` along the direction of travel, at equal spacing; sample 0 is ego now."""
+
+    s: Floats
+    """(K,) travelled distance [m], from 0."""
+    x: Floats
+    y: Floats
+    heading: Floats
+    """(K,) direction of travel [rad]."""
+    time: Floats
+    """(K,) when ego gets there by plan [s from now]; inf beyond the plan's end or stop."""
+    speed: Floats
+    """(K,) planned speed of travel [m/s], >= 0; the plan's last speed beyond its end."""
+    sigma: Floats
+    """(K,) lateral standard deviation of where ego will be [m]."""
+    length: float
+    """Travelled distance [m] up to which the path is planned; beyond it it is continued straight."""
+    front: float
+    """base_link to the leading bumper [m]."""
+    rear: float
+    reverse: bool
+
+    def __post_init__(self) -> None:
+        for name in ("s", "x", "y", "heading", "time", "speed", "sigma"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+
+def planned_path(plan: Plan, ego: Odometry, vehicle: Vehicle, reach: float) -> Path:
+    """Return the path of a checked plan from ego's position on, continued straight to at least `reach` [m]."""
+    reverse = is_reverse(plan, ego)
+    heading = _unwrapped(plan.yaw + (np.pi if reverse else 0.0))
+    step = np.hypot(np.diff(plan.x), np.diff(plan.y))
+    step = np.where(step < MIN_STEP, 0.0, step)
+    s = np.concatenate([[0.0], np.cumsum(step)])
+    start = _along(plan, heading, s, ego)
+    s = s - start
+    age = (ego.t - plan.t) / 1e9
+    length = max(float(s[-1]), 0.0)
+    grid = np.linspace(0.0, max(length, reach, 1.0), SAMPLES)
+    keep = np.concatenate([[True], step > 0])
+    x, y, h = _poses(grid, s[keep], plan.x[keep], plan.y[keep], heading[keep])
+    time = np.interp(grid, s[keep], plan.time[keep] - age, right=np.inf)
+    speed = np.interp(grid, s, np.abs(plan.speed))
+    time[0] = 0.0
+    return Path(grid, x, y, h, np.maximum(time, 0.0), speed, np.zeros(SAMPLES), length,
+                vehicle.rear if reverse else vehicle.front, vehicle.front if reverse else vehicle.rear, reverse)
+
+
+def extrapolated_path(ego: Odometry, vehicle: Vehicle, duration: float, curvature_sigma: float, reach: float) -> Path:
+    """Return the path of ego's present curvature for `duration` [s], then straight to `reach` [m].
+
+    Without a yaw rate it is straight and widens as if a lateral acceleration of 2 m/s^2 might be on.
+    """
+    reverse = ego.speed < 0
+    v = abs(ego.speed)
+    known = np.isfinite(ego.yaw_rate)
+    turn = ego.yaw_rate / max(v, 1.0) if known else 0.0  # below 1 m/s the quotient is noise
+    length = v * duration
+    grid = np.linspace(0.0, max(length, reach, 1.0), SAMPLES)
+    bent = np.minimum(grid, length)
+    heading = ego.yaw + (np.pi if reverse else 0.0) + turn * bent
+    step = np.diff(grid, prepend=0.0)
+    middle = np.concatenate([[heading[0]], (heading[1:] + heading[:-1]) / 2])
+    x = ego.x + np.cumsum(step * np.cos(middle))
+    y = ego.y + np.cumsum(step * np.sin(middle))
+    sigma = (curvature_sigma if known else 2.0 / max(v * v, 4.0)) * bent * grid / 2
+    time = np.where(grid <= length, grid / max(v, 1e-6), np.inf)
+    return Path(grid, x, y, heading, time, np.full(SAMPLES, v), sigma, length,
+                vehicle.rear if reverse else vehicle.front, vehicle.front if reverse else vehicle.rear, reverse)
+
+
+def is_reverse(plan: Plan, ego: Odometry) -> bool:
+    """Whether the plan drives backwards; a standing plan takes ego's present direction."""
+    moving = plan.speed[np.abs(plan.speed) > 0.01]
+    return bool(moving[0] < 0) if len(moving) else ego.speed < -0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Contacts:
+    """Where the swept corridor meets each of N objects; rows without contact have gap = inf."""
+
+    gap: Floats
+    """(N,) travel [m] until ego's leading edge is at the object; negative when it is beside or inside the body."""
+    lateral: Floats
+    """(N,) signed offset from the path there [m]."""
+    along: Floats
+    """(N,) object speed along the path there [m/s]."""
+    gap_sigma: Floats
+    """(N,) standard deviation of the object's position along the path [m]."""
+    speed_sigma: Floats
+    """(N,) standard deviation of `along` [m/s]."""
+
+    @property
+    def hit(self) -> Bools:
+        """(N,) whether the corridor meets the object."""
+        return np.isfinite(self.gap)
+
+
+def contacts(
+    path: Path, position: Floats, velocity: Floats, cov: Floats, half_width: Floats, reach_in: Floats, k: float
+) -> Contacts:
+    """Return where the body swept along `path` first meets each object; what is beside the body now is left out.
+
+    `position`, `velocity` (N, 2) in odom with joint covariance `cov` (N, 4, 4); `half_width` (N,) of the corridor [m],
+    widened by `k` standard deviations of the object's lateral position and of the path's own; `reach_in` (N,) seconds
+    of its mean motion toward the path that count.
+    """
+    cos, sin = np.cos(path.heading), np.sin(path.heading)
+    dx, dy = position[:, :1] - path.x, position[:, 1:] - path.y
+    ahead = cos * dx + sin * dy
+    left = cos * dy - sin * dx
+    toward = -np.sign(left) * (cos * velocity[:, 1:] - sin * velocity[:, :1])
+    spread = _spread(cov, 0, -sin, cos)
+    width = half_width[:, None] + k * np.sqrt(spread * spread + path.sigma * path.sigma)
+    inside = np.abs(left) - np.maximum(toward, 0.0) * reach_in[:, None] <= width
+    spacing = path.s[1] - path.s[0]
+    reached = (ahead >= -path.rear) & (ahead - path.front <= spacing)
+    beside = inside[:, :1] & (ahead[:, :1] >= -path.rear) & (ahead[:, :1] < path.front - BESIDE)
+    gap = np.where(inside & reached & ~beside, path.s + ahead - path.front, np.inf)
+    rows = np.arange(len(position))
+    first = np.argmin(gap, axis=1)
+    met = gap[rows, first]
+    at = np.where(np.isfinite(met), first, np.argmin(np.abs(ahead - path.front), axis=1))
+    c, s = cos[at], sin[at]
+    along = c * velocity[:, 0] + s * velocity[:, 1]
+    return Contacts(met, left[rows, at], along, _spread(cov, 0, c, s, False), _spread(cov, 2, c, s, False))
+
+
+def _spread(cov: Floats, at: int, x: Floats, y: Floats, samples: bool = True) -> Floats:
+    """Return the standard deviation of position (at 0) or velocity (at 2) along unit vectors (x, y): (N, K) or (N,)."""
+    shape = (-1, 1) if samples else (-1,)
+    a, b, c = (cov[:, at + i, at + j].reshape(shape) for i, j in ((0, 0), (0, 1), (1, 1)))
+    return np.asarray(np.sqrt(np.maximum(a * x * x + 2 * b * x * y + c * y * y, 0.0)))
+
+
+def first_conflict(
+    path: Path,
+    position: Floats,
+    velocity: Floats,
+    half_width: Floats,
+    clearance: Floats,
+    horizon: float,
+    step: float,
+) -> tuple[Floats, Floats]:
+    """Return (time, travel) of the first moment ego, following its plan, meets each object's expected motion.
+
+    Objects keep their velocity; ego keeps to path and timing of the plan; `clearance` (N,) [m] is added ahead of ego
+    where the object is slower. Both are inf without a conflict within `horizon` [s].
+    """
+    times = np.arange(0.0, horizon + step / 2, step)
+    planned = np.isfinite(path.time)
+    where = np.interp(times, path.time[planned], path.s[planned]) if planned.any() else np.zeros_like(times)
+    x, y = np.interp(where, path.s, path.x), np.interp(where, path.s, path.y)
+    heading = np.interp(where, path.s, path.heading)
+    cos, sin = np.cos(heading), np.sin(heading)
+    dx = position[:, :1] + velocity[:, :1] * times - x
+    dy = position[:, 1:] + velocity[:, 1:] * times - y
+    ahead, left = cos * dx + sin * dy, cos * dy - sin * dx
+    along = cos * velocity[:, :1] + sin * velocity[:, 1:]
+    room = np.where(along < np.interp(where, path.s, path.speed), clearance[:, None], 0.0)
+    hit = (np.abs(left) <= half_width[:, None]) & (ahead >= -path.rear) & (ahead - path.front <= room)
+    any_hit = hit.any(axis=1)
+    first = np.argmax(hit, axis=1) if len(position) else np.zeros(0, np.int64)
+    rows = np.arange(len(position))
+    travel = where[first] + ahead[rows, first] - path.front if len(position) else np.zeros(0)
+    return np.where(any_hit, times[first], np.inf), np.where(any_hit, travel, np.inf)
+
+
+def arc_points(arc: Arc, ego: Odometry, nearest: float, count: int = 9) -> Floats:
+    """Return (count, 2) points in odom of the arc at distance `nearest` [m] from the transducer."""
+    bearing = arc.yaw + np.linspace(-arc.half_angle, arc.half_angle, count)
+    x = arc.x + nearest * np.cos(bearing)
+    y = arc.y + nearest * np.sin(bearing)
+    cos, sin = np.cos(ego.yaw), np.sin(ego.yaw)
+    return np.stack([ego.x + cos * x - sin * y, ego.y + sin * x + cos * y], axis=1)
+
+
+def footprint(x: float, y: float, yaw: float, vehicle: Vehicle) -> Floats:
+    """Return the (4, 2) corners of ego's body, counter-clockwise from front left."""
+    half = vehicle.width / 2
+    body = np.array([[vehicle.front, half], [-vehicle.rear, half], [-vehicle.rear, -half], [vehicle.front, -half]])
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    return np.asarray(body @ np.array([[cos, sin], [-sin, cos]]) + np.array([x, y]))
+
+
+def angle_difference(a: float, b: float) -> float:
+    """Return a - b wrapped to [-pi, pi)."""
+    return float((a - b + np.pi) % (2 * np.pi) - np.pi)
+
+
+def _unwrapped(angles: Floats) -> Floats:
+    return np.asarray(np.unwrap(angles))
+
+
+def _along(plan: Plan, heading: Floats, s: Floats, ego: Odometry) -> float:
+    """Return the arc length of the plan's point that is nearest to ego, within its segment."""
+    dx, dy = ego.x - plan.x, ego.y - plan.y
+    near = int(np.argmin(dx * dx + dy * dy))
+    ahead = float(np.cos(heading[near]) * dx[near] + np.sin(heading[near]) * dy[near])
+    low = s[near - 1] if near > 0 else -np.inf
+    high = s[near + 1] if near + 1 < len(s) else np.inf
+    return float(np.clip(s[near] + ahead, low, high))
+
+
+def _poses(grid: Floats, s: Floats, x: Floats, y: Floats, heading: Floats) -> tuple[Floats, Floats, Floats]:
+    """Interpolate poses at `grid`, continued straight before the first and beyond the last point."""
+    inside = np.clip(grid, s[0], s[-1])
+    over = grid - inside
+    h = np.interp(inside, s, heading)
+    return (np.interp(inside, s, x) + over * np.cos(h), np.interp(inside, s, y) + over * np.sin(h), h)

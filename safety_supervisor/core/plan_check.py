@@ -1,0 +1,136 @@
+"""Can this plan be judged and driven at all? Every violation is a finding in words and numbers.
+
+A plan is checked as it arrives, against ego at that tick and against the plan before it. Nothing here looks at
+objects. A stop may be written as two or more identical points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from safety_supervisor.core.config import GRAVITY, Config
+from safety_supervisor.core.geometry import MIN_STEP, angle_difference
+from safety_supervisor.core.motion import fallback_distance
+from safety_supervisor.core.world import Code, Finding, Floats, Odometry, Plan, seconds
+
+
+def check_plan(plan: Plan, previous: Plan | None, ego: Odometry, config: Config) -> tuple[Finding, ...]:
+    """Return what is wrong with `plan` for an ego at `ego.t`; empty when it may be judged."""
+    broken = tuple(_shape(plan, config))
+    if broken:  # nothing can be measured on such numbers
+        return broken
+    return (*_start(plan, ego, config), *_feasible(plan, config), *_length(plan, ego, config),
+            *_jump(plan, previous, ego, config))
+
+
+def _finding(code: Code, text: str) -> Finding:
+    return Finding(code, "plan", f"plan {text}")
+
+
+def _shape(plan: Plan, config: Config) -> Iterator[Finding]:
+    columns = {"time": plan.time, "x": plan.x, "y": plan.y, "yaw": plan.yaw, "speed": plan.speed}
+    sizes = {name: len(values) for name, values in columns.items()}
+    if len(set(sizes.values())) > 1:
+        yield _finding(Code.PLAN_INVALID, f"columns differ in length: {sizes}")
+        return
+    if sizes["time"] < 2:
+        yield _finding(Code.PLAN_TOO_SHORT, f"has {sizes['time']} points, at least 2 are needed")
+        return
+    for name, values in columns.items():
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            yield _finding(Code.PLAN_NOT_FINITE, f"point {bad[0]}: {name} is {values[bad[0]]}")
+            return
+    step = np.diff(plan.time)
+    worst = int(np.argmin(step))
+    if step[worst] <= 0:
+        yield _finding(Code.PLAN_NOT_ORDERED, f"point {worst + 1} is {-step[worst]:.3f} s earlier than the one before")
+    elif step.max() > config.plan_check.interval_max:
+        at = int(np.argmax(step))
+        yield _finding(Code.PLAN_INVALID,
+                       f"points {at} and {at + 1} are {step[at]:.2f} s apart, "
+                       f"allowed {config.plan_check.interval_max:g} s")
+
+
+def _start(plan: Plan, ego: Odometry, config: Config) -> Iterator[Finding]:
+    """The plan's point for now must be where ego is."""
+    limits = config.plan_check
+    now = float(np.clip(seconds(ego.t - plan.t), plan.time[0], plan.time[-1]))
+    yaw = float(np.interp(now, plan.time, np.unwrap(plan.yaw)))
+    dx, dy = ego.x - np.interp(now, plan.time, plan.x), ego.y - np.interp(now, plan.time, plan.y)
+    lateral = abs(float(np.cos(yaw) * dy - np.sin(yaw) * dx))
+    along = abs(float(np.cos(yaw) * dx + np.sin(yaw) * dy))
+    turn = abs(angle_difference(yaw, ego.yaw))
+    slip = abs(float(np.interp(now, plan.time, plan.speed)) - ego.speed)
+    reach = limits.lateral_offset_max + limits.speed_offset_max  # a plan may lead or lag by a second of speed offset
+    for value, limit, what, unit in (
+        (lateral, limits.lateral_offset_max, "starts beside ego by", "m"),
+        (along, reach, "starts ahead of or behind ego by", "m"),
+        (turn, limits.heading_offset_max, "starts against ego's heading by", "rad"),
+        (slip, limits.speed_offset_max, "starts off ego's speed by", "m/s"),
+    ):
+        if not value <= limit:
+            yield _finding(Code.PLAN_OFF_EGO, f"{what} {value:.2f} {unit}, allowed {limit:g} {unit}")
+
+
+def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
+    limits = config.plan_check
+    dt = np.diff(plan.time)
+    distance = np.hypot(np.diff(plan.x), np.diff(plan.y))
+    middle = np.abs(plan.speed[1:] + plan.speed[:-1]) / 2
+    acceleration = np.diff(np.abs(plan.speed)) / dt
+    turn = np.abs(np.diff(np.unwrap(plan.yaw)))
+    curvature = np.where(distance > 0.05, turn / np.maximum(distance, MIN_STEP), 0.0)
+    grip = GRAVITY * config.odd.friction_min
+    speed_gap = np.abs(distance / dt - middle)
+    checks = (
+        (_worst(acceleration), limits.acceleration_max, "accelerates by", "m/s^2"),
+        (_worst(-acceleration), limits.deceleration_max, "brakes by", "m/s^2"),
+        (_worst(curvature), config.vehicle.curvature_max * 1.1, "bends by", "1/m"),
+        (_worst(middle * middle * curvature), min(limits.lateral_acceleration_max, grip), "asks lateral", "m/s^2"),
+        (_worst(np.where(distance < 0.05, turn, 0.0)), 0.1, "turns on the spot by", "rad"),
+        (_worst(speed_gap - 0.3 * middle), 1.5, "moves faster or slower than its own speeds by", "m/s"),
+        (float(np.max(np.abs(plan.speed))), config.odd.speed_max * 1.05, "drives", "m/s"),
+    )
+    for value, limit, what, unit in checks:
+        if not value <= limit:
+            yield _finding(Code.PLAN_INFEASIBLE, f"{what} {value:.3g} {unit}, allowed {limit:.3g} {unit}")
+
+
+def _length(plan: Plan, ego: Odometry, config: Config) -> Iterator[Finding]:
+    """What is left of the plan must be long enough to stop in, or end in a stop."""
+    now = seconds(ego.t - plan.t)
+    ahead = plan.time > now
+    if abs(float(plan.speed[-1])) < config.arbitration.standstill_speed:
+        return
+    points = np.stack([np.append(ego.x, plan.x[ahead]), np.append(ego.y, plan.y[ahead])])
+    left = float(np.hypot(*np.diff(points, axis=1)).sum())
+    e = config.envelope
+    need = float(fallback_distance(abs(ego.speed), config.timing.actuation_delay, 0, e.assumed_brake, e.assumed_jerk))
+    if not left >= need:
+        yield _finding(Code.PLAN_TOO_SHORT, f"has {left:.1f} m left, stopping takes {need:.1f} m")
+
+
+def _jump(plan: Plan, previous: Plan | None, ego: Odometry, config: Config) -> Iterator[Finding]:
+    """Consecutive plans must agree about the next second, laterally."""
+    if previous is None or len(previous.time) < 2 or not seconds(plan.t - previous.t) < config.plan_check.interval_max:
+        return
+    now = seconds(ego.t - plan.t)
+    times = np.linspace(now, now + 1.0, 6)
+    x, y, yaw = _at(plan, times)
+    old_x, old_y, _ = _at(previous, times + seconds(plan.t - previous.t))
+    offset = np.abs(np.cos(yaw) * (old_y - y) - np.sin(yaw) * (old_x - x))
+    limit = config.plan_check.jump_max
+    if not offset.max() <= limit:
+        yield _finding(Code.PLAN_JUMP, f"jumps {offset.max():.2f} m sideways from the plan before, allowed {limit:g} m")
+
+
+def _at(plan: Plan, times: Floats) -> tuple[Floats, Floats, Floats]:
+    return (np.interp(times, plan.time, plan.x), np.interp(times, plan.time, plan.y),
+            np.interp(times, plan.time, np.unwrap(plan.yaw)))
+
+
+def _worst(values: Floats) -> float:
+    return float(np.max(values, initial=0.0))

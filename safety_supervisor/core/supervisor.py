@@ -1,0 +1,262 @@
+"""The tick: `step(state, inputs, t, config) -> (state, Decision)`, the only entry.
+
+Live node, replay, scenarios and tests all call it, with the same state and the same inputs they get the same decision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from safety_supervisor.core import fallback, health, tracking
+from safety_supervisor.core.arbitration import TRUST, Arbiter, arbitrate
+from safety_supervisor.core.assessment import Situation, assess
+from safety_supervisor.core.config import Config
+from safety_supervisor.core.geometry import Path, angle_difference, extrapolated_path, planned_path
+from safety_supervisor.core.motion import fallback_distance
+from safety_supervisor.core.plan_check import check_plan
+from safety_supervisor.core.world import (
+    Assessment,
+    Code,
+    Decision,
+    Finding,
+    Health,
+    Inputs,
+    Mode,
+    Odometry,
+    Plan,
+    Reason,
+    Severity,
+    Verdict,
+    nanoseconds,
+    seconds,
+)
+
+NEAR_REACH = 5.0
+"""Paths are looked along at least this far [m], so that near objects are seen at standstill too."""
+ACCELERATION_SPAN = 0.3
+"""Ego's acceleration is read from its speed over this time [s]."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that one tick hands to the next."""
+
+    memory: health.Memory = field(default_factory=health.Memory)
+    ego: tracking.EgoHistory = field(default_factory=tracking.EgoHistory)
+    tracker: tracking.TrackerState = field(default_factory=tracking.TrackerState.empty)
+    ultrasonics: tracking.UltrasonicState = field(default_factory=tracking.UltrasonicState.empty)
+    plan: Plan | None = None
+    """Newest plan, good or not."""
+    plan_findings: tuple[Finding, ...] = ()
+    """What was wrong with it when it came."""
+    validated: Plan | None = None
+    """Newest plan that passed every check: MRMs steer along it."""
+    arbiter: Arbiter = field(default_factory=Arbiter)
+    driver: bool = False
+    acceleration: float = 0.0
+    """Last commanded acceleration [m/s^2]."""
+
+
+def start(config: Config) -> State:
+    """Return the state before the first tick."""
+    del config  # nothing of it is remembered; the signature leaves room for it
+    return State()
+
+
+def step(state: State, inputs: Inputs, t: int, config: Config) -> tuple[State, Decision]:
+    """Advance the supervisor to tick `t` [ns]. Pure: same arguments, same result; never raises on any input values."""
+    memory, inputs = health.admit(state.memory, inputs, t, config)
+    if memory.jumped:  # what was tracked belongs to another time
+        state = replace(state, ego=tracking.EgoHistory(), tracker=tracking.TrackerState.empty(),
+                        ultrasonics=tracking.UltrasonicState.empty())
+    history = state.ego.updated(inputs.odometry)
+    tracker = tracking.track_radar(state.tracker, inputs.radar, history, t, config)
+    ultrasonics = tracking.track_ultrasonics(state.ultrasonics, inputs.ranges, history, t, config)
+    ego = history.at(t)
+    driver = inputs.driver[-1].takeover if inputs.driver else state.driver
+    state = replace(state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics, driver=driver)
+    state = _with_plans(state, inputs.plans, ego, config)
+    moving = ego is not None and abs(ego.speed) > config.arbitration.standstill_speed
+    trust = health.check(memory, state.plan_findings, moving, t, config)
+    return _decide(state, inputs, ego, trust, t, config)
+
+
+def _with_plans(state: State, plans: tuple[Plan, ...], ego: Odometry | None, config: Config) -> State:
+    for plan in plans:
+        findings = check_plan(plan, state.plan, ego, config) if ego is not None else ()
+        good = plan if ego is not None and not findings else state.validated
+        state = replace(state, plan=plan, plan_findings=findings, validated=good)
+    return state
+
+
+def _decide(
+    state: State, inputs: Inputs, ego: Odometry | None, trust: Health, t: int, config: Config
+) -> tuple[State, Decision]:
+    if ego is None:
+        flags = (state.driver, inputs.release)
+        arbiter = arbitrate(state.arbiter, Mode.NOMINAL, trust.severity, flags, np.nan, t, config)
+        state = replace(state, arbiter=arbiter)
+        return state, _blind_decision(state, inputs, trust, t, config)
+    path, source = _judged_path(state, ego, trust, config)
+    situation = _situation(state, ego, path, source, t, config)
+    assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
+    flags = (state.driver, inputs.release)
+    speed = np.nan if trust.severity == Severity.BLIND else ego.speed
+    arbiter = arbitrate(state.arbiter, assessment.demand, trust.severity, flags, speed, t, config)
+    command, acceleration, curvature = _command(state, arbiter.mode, assessment, path, source, ego, config)
+    emergency, _ = fallback.stop(path, ego, acceleration, fallback.manoeuvre(Mode.EMERGENCY_STOP, config), 0.0, config)
+    reasons = _reasons(arbiter, assessment, trust, state.driver)
+    decision = Decision(
+        t, arbiter.mode, assessment.verdict, assessment, reasons, trust,
+        warn=assessment.verdict > Verdict.SAFE or bool(trust.findings),
+        plan_source=source, command=command, fallback=emergency, acceleration=acceleration, curvature=curvature,
+        hazard_lights=arbiter.mode.brakes, takeover_request=arbiter.mode.brakes,
+        hold=arbiter.mode == Mode.STANDSTILL, driver=state.driver, ego=ego,
+        path=np.stack([path.x, path.y], axis=1),
+        half_width=config.vehicle.width / 2 + config.corridor.margin + config.corridor.object_half_width,
+        tracks=state.tracker.tracks, arcs=state.ultrasonics.arcs,
+        consumed=inputs.consumed, config=config.digest, certificate=config.certificate,
+    )  # fmt: skip
+    return replace(state, arbiter=arbiter, acceleration=acceleration), decision
+
+
+def _judged_path(state: State, ego: Odometry, trust: Health, config: Config) -> tuple[Path, str]:
+    """Return the path that counts in full and where it is from."""
+    e, timing = config.envelope, config.timing
+    v, response = abs(ego.speed), timing.commit + timing.actuation_delay
+    needed = float(fallback_distance(v, response, e.acceleration_max, e.assumed_brake, e.assumed_jerk))
+    reach = max(needed, v * v / (2 * config.expected.comfort_threshold), NEAR_REACH) + config.expected.clearance
+    plan = state.validated
+    usable = not any(f.source == "plan" for f in trust.findings)
+    if plan is not None and (usable or _on_path(plan, ego, config)):
+        return planned_path(plan, ego, config.vehicle, reach), "policy" if usable else "last validated"
+    return _present_path(ego, config), "extrapolation"
+
+
+def _present_path(ego: Odometry, config: Config) -> Path:
+    c = config.corridor
+    return extrapolated_path(ego, config.vehicle, c.extrapolation_time, c.curvature_sigma, NEAR_REACH)
+
+
+def _on_path(plan: Plan, ego: Odometry, config: Config) -> bool:
+    """Whether ego is still on the last validated path, so that an MRM can steer along it."""
+    near = int(np.argmin(np.hypot(plan.x - ego.x, plan.y - ego.y)))
+    yaw = float(plan.yaw[near])
+    lateral = np.cos(yaw) * (ego.y - plan.y[near]) - np.sin(yaw) * (ego.x - plan.x[near])
+    limits = config.plan_check
+    aligned = abs(angle_difference(yaw, ego.yaw)) <= limits.heading_offset_max
+    return bool(abs(lateral) <= limits.lateral_offset_max and aligned)
+
+
+def _situation(state: State, ego: Odometry, path: Path, source: str, t: int, config: Config) -> Situation:
+    timing, e = config.timing, config.envelope
+    planned = source == "policy"
+    until = timing.commit + timing.actuation_delay
+    rise = _planned_rise(state.validated, t, until) if planned and state.validated else _measured(state.ego)
+    moving = abs(ego.speed) > config.arbitration.standstill_speed
+    present = _present_path(ego, config) if planned and moving else None
+    braking = state.arbiter.mode.brakes and state.arbiter.mode != Mode.STANDSTILL
+    acceleration = e.acceleration_margin + (0.0 if braking else max(rise, 0.0))
+    return Situation(ego, path, present, acceleration, _clear_range(state, path.reverse, t, config), braking)
+
+
+def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:
+    """Return how far [m] from ego's leading bumper the farthest-seeing healthy sensor covers the way ahead."""
+    forward = np.pi if reverse else 0.0
+    edge = config.vehicle.rear if reverse else config.vehicle.front
+    seen = [0.0]
+    for name, sensor in config.sensors:
+        looks = abs(angle_difference(sensor.yaw, forward)) < min(sensor.half_angle, np.pi / 2)
+        if looks and not health.stale(state.memory, name, t, config):
+            mount = -sensor.x if reverse else sensor.x
+            seen.append(max(sensor.range_max + mount - edge, 0.0))
+    return max(seen)
+
+
+def _planned_rise(plan: Plan, t: int, until: float) -> float:
+    """Return the largest planned acceleration [m/s^2] from now until `until` [s]."""
+    now = seconds(t - plan.t)
+    rates = np.diff(np.abs(plan.speed)) / np.diff(plan.time)
+    span = (plan.time[1:] >= now) & (plan.time[:-1] <= now + until)
+    return float(np.max(rates[span], initial=0.0))
+
+
+def _planned_acceleration(plan: Plan, t: int) -> float:
+    now = seconds(t - plan.t)
+    rates = np.diff(np.abs(plan.speed)) / np.diff(plan.time)
+    at = int(np.clip(np.searchsorted(plan.time, now, side="right") - 1, 0, len(rates) - 1))
+    return float(rates[at])
+
+
+def _measured(history: tracking.EgoHistory) -> float:
+    """Return ego's acceleration along its travel [m/s^2] over the last moments, 0 when it cannot be told."""
+    if len(history.samples) < 2:
+        return 0.0
+    last = history.samples[-1]
+    recent = [s for s in history.samples if last.t - s.t <= nanoseconds(ACCELERATION_SPAN)]
+    span = seconds(last.t - recent[0].t)
+    return (abs(last.speed) - abs(recent[0].speed)) / span if span > 0.05 else 0.0
+
+
+def _command(
+    state: State, mode: Mode, assessment: Assessment, path: Path, source: str, ego: Odometry, config: Config
+) -> tuple[Plan | None, float, float]:
+    """Return trajectory, acceleration [m/s^2] and curvature [1/m] to execute in `mode`."""
+    curvature = float((path.heading[1] - path.heading[0]) / (path.s[1] - path.s[0])) * (-1.0 if path.reverse else 1.0)
+    follows = source == "policy" and state.validated is not None
+    present = _planned_acceleration(state.validated, ego.t) if follows and state.validated else _measured(state.ego)
+    if mode == Mode.INIT:
+        return None, 0.0, curvature
+    if mode == Mode.NOMINAL:
+        return (state.validated if follows else None), present, curvature
+    if mode == Mode.SPEED_CAP:
+        cap = min(assessment.speed_cap, config.odd.speed_max)
+        if state.arbiter.held < Mode.SPEED_CAP:  # it is the inputs that are not trusted: do not speed up
+            cap = min(cap, abs(ego.speed))
+        plan, acceleration = fallback.capped(path, ego, cap, fallback.manoeuvre(mode, config))
+        return plan, acceleration, curvature
+    if mode == Mode.STANDSTILL:
+        hold = fallback.along(path, ego, np.array([0.0, fallback.HORIZON]), np.zeros(2), np.zeros(2))
+        return hold, -config.fallback.comfort_deceleration, curvature
+    before = state.arbiter.mode
+    now = state.acceleration if before.brakes else min(present, 0.0)
+    limit = config.fallback.emergency_deceleration
+    floor = min(-now, limit) if mode >= before or not before.brakes else 0.0
+    plan, acceleration = fallback.stop(path, ego, now, fallback.manoeuvre(mode, config), max(floor, 0.0), config)
+    return plan, acceleration, curvature
+
+
+def _reasons(arbiter: Arbiter, assessment: Assessment, trust: Health, driver: bool) -> tuple[Reason, ...]:
+    """Return why the mode is what it is, strongest first."""
+    told = tuple(Reason(f.code, f.text) for f in trust.findings)
+    if driver:
+        return (Reason(Code.DRIVER, "the driver has taken over"), *told)
+    if arbiter.mode == Mode.NOMINAL:
+        return ()
+    if arbiter.mode == Mode.INIT:
+        return told
+    seen = assessment.reasons if assessment.demand >= Mode.SPEED_CAP else ()
+    blame_inputs = TRUST[trust.severity] >= assessment.demand
+    reasons = (*told, *seen) if blame_inputs else (*seen, *told)
+    if arbiter.latched and arbiter.mode == Mode.STANDSTILL:
+        return (*reasons, Reason(Code.RELEASE_PENDING, "held at standstill after an emergency until it is released"))
+    if not reasons:
+        return (Reason(Code.DWELL, "the hazard has gone, held for the dwell time"),)
+    return reasons
+
+
+def _blind_decision(state: State, inputs: Inputs, trust: Health, t: int, config: Config) -> Decision:
+    """Return the decision without any odometry: nothing can be judged, INIT waits and UNABLE brakes."""
+    nothing = Assessment(Verdict.SAFE, Mode.NOMINAL, np.nan, (), None, None, (), (), np.inf)
+    mode = state.arbiter.mode
+    brake = -config.fallback.emergency_deceleration if mode.brakes else 0.0
+    return Decision(
+        t, mode, Verdict.IMMINENT if mode.brakes else Verdict.SAFE, nothing,
+        _reasons(state.arbiter, nothing, trust, state.driver), trust, warn=True,
+        plan_source="none", command=None, fallback=None, acceleration=brake, curvature=0.0,
+        hazard_lights=mode.brakes, takeover_request=mode.brakes, hold=mode.brakes, driver=state.driver, ego=None,
+        path=np.zeros((0, 2)), half_width=0.0, tracks=state.tracker.tracks, arcs=state.ultrasonics.arcs,
+        consumed=inputs.consumed, config=config.digest, certificate=config.certificate,
+    )  # fmt: skip
