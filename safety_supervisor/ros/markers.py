@@ -102,9 +102,7 @@ def _tracks(decision: Decision, frames: Frames) -> Iterator[Marker]:
         yield arrow
 
 
-def _ellipse(
-    number: int, decision: Decision, frames: Frames, x: float, y: float, cov: Any, color: Color
-) -> Marker:
+def _ellipse(number: int, decision: Decision, frames: Frames, x: float, y: float, cov: Any, color: Color) -> Marker:
     made = _marker(Marker.CYLINDER, "tracks", number, decision, frames.odom, color)
     variance, axes = np.linalg.eigh(cov)
     sizes = (2 * SIGMAS * np.sqrt(np.clip(variance, 1e-4, 1e4))).tolist()

@@ -156,9 +156,7 @@ def _own_level(vitals: Vitals, decision: Decision | None) -> tuple[bytes, str]:
     if vitals.error:
         said.append((DiagnosticStatus.ERROR, f"{Code.INTERNAL_ERROR.value}: {vitals.error}"))
     if vitals.clock_stopped:
-        said.append(
-            (DiagnosticStatus.ERROR, "CLOCK_STOPPED: the ticks' clock stands still, nothing is decided")
-        )
+        said.append((DiagnosticStatus.ERROR, "CLOCK_STOPPED: the ticks' clock stands still, nothing is decided"))
     if decision and decision.mode not in (Mode.NOMINAL, Mode.INIT):
         severe = DiagnosticStatus.ERROR if decision.mode.brakes else DiagnosticStatus.WARN
         reason = decision.reasons[0].code.value if decision.reasons else "no reason given"
