@@ -1,1 +1,1 @@
-"""Simulated worlds with radar and ultrasonic sensor models: the closed loop in which the supervisor must act."""
+"""Simulated worlds with radar and ultrasonic models: the closed loop in which the supervisor must act."""

@@ -71,19 +71,18 @@ def _truth(run: Run) -> Iterator[Message]:
     """Yield true poses: x, y [m], yaw [rad] of ego's `base_link` and of every body's centre, with its size [m]."""
     for t, x, y, yaw, speed, _ in run.states[:: TRUTH_PERIOD // PHYSICS].tolist():
         ego = {"x": round(x, 3), "y": round(y, 3), "yaw": round(yaw, 4), "speed": round(speed, 3)}
-        record = {"t": t, "ego": ego, "objects": _objects(run.scenario.world, t), "walls": run.scenario.world.walls}
+        world = run.scenario.world
+        record = {"t": t, "ego": ego, "objects": _objects(world, t), "walls": world.walls}
         yield publish.text(TRUTH_TOPIC, EPOCH + nanoseconds(t), json.dumps(record))
 
 
 def _objects(world: World, t: float) -> list[dict[str, Any]]:
     bodies = world.bodies(t)
+    motion = np.round(np.concatenate([bodies.pose, bodies.velocity], axis=1), 4).tolist()
     return [
         {"name": name, "kind": kind.name, "length": kind.length, "width": kind.width,
-         "x": x, "y": y, "yaw": yaw, "vx": vx, "vy": vy}
-        for name, kind, (x, y, yaw), (vx, vy) in zip(
-            bodies.names, bodies.kinds, np.round(bodies.pose, 4).tolist(), np.round(bodies.velocity, 4).tolist(),
-            strict=True,
-        )
+         **dict(zip(("x", "y", "yaw", "vx", "vy"), row, strict=True))}
+        for name, kind, row in zip(bodies.names, bodies.kinds, motion, strict=True)
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The vehicle's own trajectory follower: turns the trajectory it is given into demands for brake, drive and steering.
+"""The vehicle's own trajectory follower: from a trajectory to demands for brake, drive and steering.
 
 It exists in the vehicle with and without the supervisor and is the same for both. Frame `odom`.
 """

@@ -1,8 +1,8 @@
-"""The ego vehicle of the simulation: a kinematic bicycle about the rear axle with the actuators of the vehicle file.
+"""The simulated ego: a kinematic bicycle about the rear axle with the actuators of the vehicle file.
 
-What the supervisor assumes is what is built here: a demand acts after `timing.actuation_delay`, acceleration then
-moves at `fallback.emergency_jerk` at most, and braking ends at `fallback.emergency_deceleration`. A scenario that
-wants a worse vehicle lowers `brakes`. Frame `world`; `x`, `y` are those of `base_link`, the rear axle.
+What the supervisor assumes is what is built here: a demand acts after `timing.actuation_delay`, acceleration
+then moves at `fallback.emergency_jerk` at most, and braking ends at `fallback.emergency_deceleration`.
+Frame `world`; `x`, `y` are those of `base_link`, the rear axle.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def command(ego: Ego, demand: Demand) -> Ego:
     return replace(ego, queue=(*ego.queue, (ego.t, demand)))
 
 
-def advance(ego: Ego, config: Config, dt: float, brakes: float = 1.0) -> Ego:
-    """Move `dt` [s] on; `brakes` is the share of the declared deceleration that is really delivered."""
+def advance(ego: Ego, config: Config, dt: float) -> Ego:
+    """Move `dt` [s] on."""
     due = max(i for i, (given, _) in enumerate(ego.queue) if given + config.timing.actuation_delay <= ego.t + 1e-9)
     demand = ego.queue[due][1]
-    low, high = -brakes * config.fallback.emergency_deceleration, config.envelope.acceleration_max
+    low, high = -config.fallback.emergency_deceleration, config.envelope.acceleration_max
     jerk = config.fallback.emergency_jerk * dt
     target = min(max(demand.acceleration, low), high)
     acceleration = ego.acceleration + min(max(target - ego.acceleration, -jerk), jerk)
@@ -82,6 +82,7 @@ def _steer(error: float, dt: float) -> float:
 def footprint(ego: Ego, config: Config) -> Floats:
     """Return ego's corners (4, 2) in `world` [m], counter-clockwise from front right."""
     v = config.vehicle
-    local = np.array([(v.front, -v.width / 2), (v.front, v.width / 2), (-v.rear, v.width / 2), (-v.rear, -v.width / 2)])
+    half = v.width / 2
+    local = np.array([(v.front, -half), (v.front, half), (-v.rear, half), (-v.rear, -half)])
     cos, sin = math.cos(ego.yaw), math.sin(ego.yaw)
     return np.asarray(np.array([ego.x, ego.y]) + local @ np.array([[cos, sin], [-sin, cos]]))

@@ -1,8 +1,8 @@
-"""Stand-in for a vision-only driving policy: follows the road at a set speed, and is blind where a scenario says so.
+"""Stand-in for a vision-only driving policy: follows the road at a set speed, blind where a scenario says so.
 
-Every 0.1 s it plans 41 points, 0.1 s apart, from where ego is. It follows what it sees after the intelligent driver
-model (Treiber, Hennecke, Helbing 2000) within its own limits of acceleration and jerk. It knows neither radar nor
-ultrasonics, and never hears of the supervisor. Plans are made in `world` and handed out in `odom`.
+Every 0.1 s it plans 41 points, 0.1 s apart, from where ego is. It follows what it sees after the intelligent
+driver model (Treiber, Hennecke, Helbing 2000) within its own limits of acceleration and jerk. It knows neither
+radar nor ultrasonics, and never hears of the supervisor. Frame `world`; the network hands plans out in `odom`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ POINTS = 41
 STEP = 0.1
 """Time between two points of a plan [s]."""
 PARKING_SHARE, PARKING_RESPONSE = 0.25, 0.25
-"""A stopping point is approached with this share of the strongest deceleration; speed errors fade in this time [s]."""
+"""A stopping point is approached with this share of the deceleration; speed errors fade in this time [s]."""
 LANE_HALF_WIDTH = 1.8
 """Bodies nearer to ego's lane centre than this are ahead, not beside [m]."""
 
@@ -97,8 +97,9 @@ def _longitudinal(policy: Policy, ego: Ego, front: float, leads: list[_Lead]) ->
     for i in range(POINTS):
         travelled[i], speed[i] = s, v
         gaps = [(lead.station + lead.speed * i * STEP - front - s, lead.speed) for lead in leads]
-        wanted = min([_wanted(policy, v, gap, other) for gap, other in gaps] + [_towards(policy, v, front + s)])
-        wanted = min(max(wanted, -policy.deceleration), policy.acceleration)
+        reactions = [_wanted(policy, v, gap, other) for gap, other in gaps]
+        wanted = min([*reactions, _towards(policy, v, front + s), policy.acceleration])
+        wanted = max(wanted, -policy.deceleration)
         a += min(max(wanted - a, -policy.jerk * STEP), policy.jerk * STEP)
         if v + a * STEP <= 0.0:
             a = -v / STEP
@@ -124,8 +125,10 @@ def _towards(policy: Policy, v: float, front: float) -> float:
     return min(free, (allowed - v) / PARKING_RESPONSE)
 
 
-def _return_to_lane(travelled: Floats, offset: float, slope: float, lane: float, speed: float) -> tuple[Floats, Floats]:
-    """Return offset [m] and slope along the road that lead from the present ones into the lane, as a cubic."""
+def _return_to_lane(
+    travelled: Floats, offset: float, slope: float, lane: float, speed: float
+) -> tuple[Floats, Floats]:
+    """Return offset [m] and slope along the road that lead from the present ones into the lane: a cubic."""
     reach = max(2.0 * speed, 8.0)
     u = np.minimum(travelled / reach, 1.0)
     start, bend = offset - lane, slope * reach

@@ -1,7 +1,7 @@
 """What a vehicle would publish: standard messages, as plain attribute objects that a bag writer serialises.
 
-Numbers are rounded as the message definitions say (float32 in point clouds and ranges), so that a supervisor in the
-closed loop is fed exactly what a replay of the recording reads back. Stamps are int nanoseconds.
+Numbers are rounded as the message definitions say (float32 in point clouds and ranges), so that a supervisor in
+the closed loop is fed exactly what a replay of the recording reads back. Stamps are int nanoseconds.
 """
 
 from __future__ import annotations
@@ -71,12 +71,13 @@ def odometry(
 
 
 def point_cloud(name: str, sensor: Sensor, t: int, arrival: int, scan: Floats) -> Message:
-    """sensor_msgs/PointCloud2 of a scan (N, 3): range [m], azimuth [rad], range rate [m/s], in the sensor's frame."""
+    """sensor_msgs/PointCloud2 of a scan (N, 3): range [m], azimuth [rad], range rate [m/s]; sensor's frame."""
     reach, azimuth, rate = scan.T
-    columns = (reach * np.cos(azimuth), reach * np.sin(azimuth), np.zeros_like(reach), rate * sensor.doppler_sign)
+    x, y, z = reach * np.cos(azimuth), reach * np.sin(azimuth), np.zeros_like(reach)
+    columns = (x, y, z, rate * sensor.doppler_sign)
     data = np.ascontiguousarray(np.stack(columns, axis=1).astype("<f4")).view(np.uint8).reshape(-1)
     step = 4 * len(POINT_FIELDS)
-    fields = [Shape(name=n, offset=4 * i, datatype=FLOAT32, count=1) for i, n in enumerate(POINT_FIELDS)]
+    fields = [Shape(name=name, offset=4 * i, datatype=FLOAT32, count=1) for i, name in enumerate(POINT_FIELDS)]
     body = Shape(
         header=_header(t, name), height=1, width=len(scan), fields=fields, is_bigendian=False, point_step=step,
         row_step=step * len(scan), data=data, is_dense=True,
@@ -97,7 +98,7 @@ def ping(name: str, sensor: Sensor, t: int, arrival: int, echo: float) -> Messag
 
 
 def trajectory(topic: str, t: int, arrival: int, points: Sequence[Floats]) -> Message:
-    """trajectory_msgs/MultiDOFJointTrajectory in `odom` from arrays time [s], x, y [m], yaw [rad], speed [m/s]."""
+    """trajectory_msgs/MultiDOFJointTrajectory in `odom`: time [s], x, y [m], yaw [rad], speed [m/s]."""
     shapes = [
         Shape(
             transforms=[Shape(translation=_vector(x, y), rotation=_rotation(yaw))],

@@ -1,8 +1,8 @@
 """The closed loop: world, sensors, policy, supervisor and vehicle, deterministic by seed.
 
-Physics runs at 100 Hz, the supervisor at `timing.period`. Both drivers read the network only: what they get went
-through the same messages and the same `Gatherer` as on a vehicle or in a replay. Times on the network are int
-nanoseconds from `EPOCH` on; times in an outcome are seconds after the start.
+Physics runs at 100 Hz, the supervisor at `timing.period`. Both drivers read the network only: what they get
+went through the same messages and the same `Gatherer` as on a vehicle or in a replay. Times on the network are
+int nanoseconds from `EPOCH` on; times in an outcome are seconds after the start.
 """
 
 from __future__ import annotations
@@ -72,39 +72,60 @@ class Run:
     """In order of arrival."""
     decisions: tuple[Decision, ...]
     states: Floats
-    """(K, 6) at each physics step: t [s], x, y [m], yaw [rad], speed [m/s], acceleration [m/s^2] of ego, true."""
+    """(K, 6) true ego at each physics step: t [s], x, y [m], yaw [rad], speed [m/s], acceleration [m/s^2]."""
 
 
 def run(scenario: Scenario, config: Config, seed: int, supervised: bool) -> Run:
     """Run a scenario to its end or to the first contact; equal arguments give an equal run, to the bit."""
     config = scenario.configure(config)
-    ego = _start(scenario)
-    network = _Network(scenario, config, seed, ego)
-    driver: _Driver = _Supervised(config) if supervised else _Unsupervised(config)
-    states, gaps, impact = [], [], None
-    waiting: list[Message] = []
-    sent: list[Message] = []
-    tick = EPOCH
+    loop = _Loop(scenario, config, seed, supervised)
     for t in range(EPOCH, EPOCH + nanoseconds(scenario.duration), PHYSICS):
-        bodies = scenario.world.bodies(ego.t)
-        fresh = list(network.at(t, ego, bodies))
-        waiting += fresh
-        sent += fresh
-        while tick <= t:
-            arrived = [m for m in waiting if m.t <= tick]
-            waiting = [m for m in waiting if m.t > tick]
-            ego = command(ego, driver.tick(tick, arrived, ego, network.pose))
-            tick += nanoseconds(config.timing.period)
-        states.append((ego.t, ego.x, ego.y, ego.yaw, ego.speed, ego.acceleration))
-        gaps.append(world.distance(footprint(ego, config), scenario.world, bodies))
-        if gaps[-1] <= 0.0:
-            impact = _impact(scenario, config, ego, bodies)
+        if loop.contact(t):
             break
-        ego = replace(advance(ego, config, seconds(PHYSICS)), t=seconds(t + PHYSICS - EPOCH))
-    decisions = tuple(driver.decisions)
-    received = tuple(sorted((m for m in sent if m.t <= t), key=lambda m: m.t))
-    outcome = _outcome(np.array(states), gaps, impact, decisions)
-    return Run(scenario, config, seed, supervised, outcome, received, decisions, np.array(states))
+        loop.advance(t)
+    decisions = tuple(loop.driver.decisions)
+    states = np.array(loop.states)
+    outcome = _outcome(states, loop.gaps, loop.impact, decisions)
+    received = tuple(sorted((m for m in loop.sent if m.t <= t), key=lambda m: m.t))
+    return Run(scenario, config, seed, supervised, outcome, received, decisions, states)
+
+
+class _Loop:
+    """One run under way."""
+
+    def __init__(self, scenario: Scenario, config: Config, seed: int, supervised: bool) -> None:
+        self._scenario, self._config = scenario, config
+        self._ego = _start(scenario)
+        self._network = _Network(scenario, config, seed, self._ego)
+        self._tick = EPOCH
+        self._waiting: list[Message] = []
+        self.driver: _Driver = _Supervised(config) if supervised else _Unsupervised(config)
+        self.sent: list[Message] = []
+        self.states: list[tuple[float, ...]] = []
+        self.gaps: list[float] = []
+        self.impact: float | None = None
+
+    def contact(self, t: int) -> bool:
+        """Publish what is measured at `t` [ns], let the driver act, and tell whether ego touches anything."""
+        ego, bodies = self._ego, self._scenario.world.bodies(self._ego.t)
+        fresh = list(self._network.at(t, ego, bodies))
+        self._waiting += fresh
+        self.sent += fresh
+        while self._tick <= t:
+            arrived = [m for m in self._waiting if m.t <= self._tick]
+            self._waiting = [m for m in self._waiting if m.t > self._tick]
+            self._ego = command(ego, self.driver.tick(self._tick, arrived, ego, self._network.pose))
+            self._tick += nanoseconds(self._config.timing.period)
+        self.states.append((ego.t, ego.x, ego.y, ego.yaw, ego.speed, ego.acceleration))
+        self.gaps.append(world.distance(footprint(ego, self._config), self._scenario.world, bodies))
+        if self.gaps[-1] <= 0.0:
+            self.impact = _impact(self._scenario, self._config, ego, bodies)
+        return self.impact is not None
+
+    def advance(self, t: int) -> None:
+        """Move ego from `t` [ns] to the next step."""
+        moved = advance(self._ego, self._config, seconds(PHYSICS))
+        self._ego = replace(moved, t=seconds(t + PHYSICS - EPOCH))  # sums of steps would drift
 
 
 def _start(scenario: Scenario) -> Ego:
@@ -220,13 +241,15 @@ class _Supervised:
 def _impact(scenario: Scenario, config: Config, ego: Ego, bodies: Bodies) -> float:
     """Relative speed [m/s] to the body that is touched; ego's own against a wall."""
     own = ego.speed * np.array([math.cos(ego.yaw), math.sin(ego.yaw)])
-    alone = replace(scenario.world, walls=())
-    touched = [i for i in range(len(bodies.names)) if world.distance(footprint(ego, config), alone, bodies.only(i)) <= 0.0]
-    velocity = bodies.velocity[touched[0]] if touched else np.zeros(2)
+    body, alone = footprint(ego, config), replace(scenario.world, walls=())
+    gaps = [world.distance(body, alone, bodies.only(i)) for i in range(len(bodies.names))]
+    velocity = bodies.velocity[gaps.index(0.0)] if 0.0 in gaps else np.zeros(2)
     return float(np.hypot(*(own - velocity)))
 
 
-def _outcome(states: Floats, gaps: list[float], impact: float | None, decisions: tuple[Decision, ...]) -> Outcome:
+def _outcome(
+    states: Floats, gaps: list[float], impact: float | None, decisions: tuple[Decision, ...]
+) -> Outcome:
     changes = [d for i, d in enumerate(decisions) if i == 0 or d.mode != decisions[i - 1].mode]
     first = next((seconds(d.t - EPOCH) for d in decisions if d.mode.brakes), None)
     least = min(gaps)

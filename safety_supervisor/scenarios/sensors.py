@@ -1,9 +1,10 @@
-"""Models of radar, ultrasonic transducers and odometry: what they miss, what they invent, and how wrong they are.
+"""Models of radar, ultrasonics and odometry: what they miss, what they invent, and how wrong they are.
 
-Mounts, fields of view and noise come from the vehicle file (`config.Sensor`); what no vehicle file says (detection
-probability, clutter, spikes) is named here. Simplifications, said plainly: radar has no multipath ghosts, no overhead
-structures and no micro-Doppler, and does not see walls; ultrasonics have no temperature error and no sensor ringing.
-Each reading is in its sensor's frame: metres, radians, m/s; x along the boresight, y to its left.
+Mounts, fields of view and noise come from the vehicle file (`config.Sensor`); what no vehicle file says
+(detection probability, clutter, spikes) is named here. Simplifications, said plainly: radar has no multipath
+ghosts, no overhead structures and no micro-Doppler, and does not see walls; ultrasonics have no temperature
+error and no sensor ringing. Each reading is in its sensor's frame: metres, radians, m/s; x along the boresight,
+y to its left.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The named scenarios: one table, each with the sentence that says what must happen.
 
-Speeds and distances are those of the source named in a comment; where there is none they are ordinary traffic.
-A scenario fixes the world and the policy, the vehicle file fixes the vehicle and its sensors.
+Speeds and distances are those of the source named in a comment, otherwise of ordinary traffic. A scenario fixes
+the world and the policy, the vehicle file fixes the vehicle and its sensors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ScenarioError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A fault: messages of a source (sensor name, `odometry`, `plan`) are lost from `begin` until `end` [s]."""
+    """A fault: messages of a source (sensor name, odometry, plan) are lost from `begin` until `end` [s]."""
 
     source: str
     begin: float
@@ -149,9 +149,7 @@ FREE_DRIVE = Scenario(
     "free-drive",
     "Curves, guard rails, oncoming traffic, overtaken cars, a lead that is followed: nothing to brake for",
     World(
-        road=road(
-            ((260.0, 0.0), (60.0, 1 / 600), (150.0, 1 / 600), (100.0, -1 / 500), (300.0, -1 / 500), (300.0, 0.0))
-        ),
+        road=road(((260.0, 0.0), (60.0, 1 / 600), (150.0, 1 / 600), (100.0, -1 / 500), (600.0, -1 / 500))),
         actors=(
             Actor("lead", CAR, 62.0, 0.0, 24.0, 1, ((5.0, -1.0), (7.0, 0.0), (10.0, 0.8), (12.5, 0.0))),
             Actor("overtaken_truck", TRUCK, 70.0, -3.6, 20.0),

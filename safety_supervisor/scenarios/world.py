@@ -1,7 +1,7 @@
 """The simulated world in the plane: a road, bodies that move along it by script, walls and roadside posts.
 
 Frame `world`: metres, radians, seconds after the start of the run; the odometry of a run starts at the true
-pose, so that `odom` and `world` agree up to odometry drift. Everything here is a pure function of time: the same
+pose, so that `odom` and `world` agree up to its drift. Everything here is a pure function of time: the same
 script gives the same world with and without the supervisor.
 """
 
@@ -35,7 +35,7 @@ class Road:
         return np.asarray(x - offset * np.sin(yaw)), np.asarray(y + offset * np.cos(yaw)), np.asarray(yaw)
 
     def locate(self, x: float, y: float) -> tuple[float, float, float]:
-        """Return station [m], offset to the left [m] and road direction [rad] of the point nearest to (x, y)."""
+        """Return station [m], offset to the left [m] and road direction [rad] of the point next to (x, y)."""
         i = int(np.argmin((self.x - x) ** 2 + (self.y - y) ** 2))
         cos, sin = math.cos(self.yaw[i]), math.sin(self.yaw[i])
         dx, dy = x - self.x[i], y - self.y[i]
@@ -94,7 +94,7 @@ class Actor:
     accelerations: tuple[tuple[float, float], ...] = ()
     """(from t [s], acceleration [m/s^2]); braking ends at standstill."""
     swerves: tuple[tuple[float, float, float], ...] = ()
-    """(from t [s], duration [s], offset at its end [m]); smooth for vehicles, pedestrians at constant speed."""
+    """(from t [s], duration [s], offset at its end [m]); smooth, but at constant speed for pedestrians."""
 
     def motion(self, t: float) -> tuple[float, float, float, float]:
         """Return station [m], offset [m], signed speed along the road, speed to the left [m/s] at `t` [s]."""
