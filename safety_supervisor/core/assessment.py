@@ -215,8 +215,8 @@ def expected_motion(
 ) -> tuple[Floats, Floats]:
     """Return (required deceleration [m/s^2], cap [m/s]) of each row; (0, inf) where ego keeps clear.
 
-    Objects keep their velocity. A conflict is met on the plan's own timing, or left behind by it: where the plan ends it must still be able to stop
-    with the comfort threshold. What is required is what ego would have to brake now.
+    Objects keep their velocity. A conflict is met on the plan's own timing, or left behind by it: where the plan ends
+    it must still be able to stop with the comfort threshold. What is required is what ego would have to brake now.
     """
     x, v = config.expected, abs(situation.ego.speed)
     # Plainly inside, without lateral growth: this layer speaks of what is likely.
