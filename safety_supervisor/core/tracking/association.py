@@ -20,6 +20,9 @@ from .kalman import RANGE_FLOOR, Expected, innovation, wrap
 RANGE_MARGIN = 1.05
 """Detections up to this factor beyond the nominal range are taken."""
 
+RANGE_RATE_MAX = 150.0
+"""No object closes or opens faster [m/s]; such a number is a broken message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Detections:
@@ -57,11 +60,11 @@ def canonical(z: Floats, sigma: Floats, sensor: Sensor, p: Tracking) -> Detectio
     """Return the detections that are usable, nearest first; where a body reflects wanders by
     `reflection_sigma`.
 
-    Left out is what is not finite, not in front of the sensor or beyond its range, and what exceeds
+    Left out is what is not finite, absurd or beyond the range, and what exceeds
     `detections_max`.
     """
     usable = np.isfinite(z).all(axis=1) & (z[:, 0] > 0) & (z[:, 0] <= sensor.range_max * RANGE_MARGIN)
-    usable &= np.abs(z[:, 1]) <= np.pi
+    usable &= (np.abs(z[:, 1]) <= np.pi) & (np.abs(z[:, 2]) <= RANGE_RATE_MAX)
     order = np.lexsort((z[:, 2], z[:, 1], z[:, 0]))
     order = order[usable[order]][: p.detections_max]
     z, variance = z[order], sigma[order] ** 2

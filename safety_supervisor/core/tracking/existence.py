@@ -23,8 +23,8 @@ CLUTTER_SPEED_SPAN = 60.0
 STATIC_DOPPLER_SIGMA = 0.3
 """Clutter of the standing world scatters this much around its range rate [m/s]."""
 
-VIEW_MARGIN_ANGLE = 0.05
-VIEW_MARGIN_RANGE = 0.03
+VIEW_MARGIN_ANGLE = 0.03
+VIEW_MARGIN_RANGE = 0.02
 """Nearer than this to the edge of the field of view ([rad], share of the largest range) a miss says
 nothing.
 """
