@@ -1,0 +1,312 @@
+"""Decides claims: explores every path, asks the solvers, replays counterexamples, runs the controls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import z3
+
+from safety_supervisor.core.config import Config
+from safety_supervisor.prove import solvers
+from safety_supervisor.prove.claims import VEHICLE, WITHOUT, Claim, ClaimError, Group, vehicle_value
+from safety_supervisor.prove.solvers import Query
+from safety_supervisor.prove.terms import Path, Term, exact, expression_of
+
+PROVED, REFUTED, UNKNOWN, VACUOUS = "PROVED", "REFUTED", "UNKNOWN", "VACUOUS"
+PATHS_MAX = 2000
+FEASIBILITY_MS = 250
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of a claim's body came to."""
+
+    result: str
+    paths: int = 0
+    """Ways through the code that the assumptions allow; for an enumerated claim, the cases."""
+    pruned: int = 0
+    """Choices of which only one side was possible, and paths that turned out to be impossible."""
+    detail: str = ""
+    """Counterexample in words, or why the result is UNKNOWN or VACUOUS."""
+    values: Mapping[str, Fraction] = field(default_factory=dict)
+    queries: Sequence[Query] = ()
+    assumptions: Sequence[str] = ()
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A claim in one scope, with its controls."""
+
+    claim: Claim
+    scope: str
+    outcome: Outcome
+    controls: Mapping[str, Outcome]
+    seconds: float
+
+    @property
+    def refuted_controls(self) -> int:
+        """Controls that failed, as they must."""
+        return sum(control.result == REFUTED for control in self.controls.values())
+
+    @property
+    def good(self) -> bool:
+        """Proved, and every control refuted."""
+        return self.outcome.result == PROVED and self.refuted_controls == len(self.controls)
+
+
+def decide(claim: Claim, scope: str, config: Config) -> Result:
+    """Run a claim in one scope; its controls run in its first scope only."""
+    start = time.monotonic()
+    outcome = run(claim, scope, config)
+    controls = {}
+    if scope == claim.scopes[0]:
+        controls = {text: run(claim, scope, config, changes) for text, changes in claim.controls.items()}
+    return Result(claim, scope, outcome, controls, time.monotonic() - start)
+
+
+def run(claim: Claim, scope: str, config: Config, changes: Mapping[str, Any] | None = None) -> Outcome:
+    """Decide the body of a claim, with the changes of a control if given."""
+    keywords = dict(changes or {})
+    without = keywords.pop(WITHOUT, None)
+    if claim.exhaustive:
+        return _enumerate(claim, ReplayWorld(config, scope, {}, Fraction), keywords)
+    exploration = Exploration(claim, scope, config, without, keywords)
+    exploration.explore()
+    return exploration.judge()
+
+
+def weight_of_assumptions(claim: Claim, scope: str, config: Config, names: Sequence[str]) -> dict[str, str]:
+    """Return for each assumption the result without it; PROVED means that it carries no weight."""
+    return {name: run(claim, scope, config, {WITHOUT: name}).result for name in names}
+
+
+def _enumerate(claim: Claim, world: ReplayWorld, keywords: Mapping[str, Any]) -> Outcome:
+    cases, failures = 0, []
+    for text in claim.body(world, **keywords):
+        cases += 1
+        if text:
+            failures.append(text)
+    if failures:
+        more = f"; and {len(failures) - 1} more" if len(failures) > 1 else ""
+        return Outcome(REFUTED, cases, detail=failures[0] + more, shown=world.shown)
+    if not cases:
+        return Outcome(VACUOUS, detail="no case was tried")
+    return Outcome(PROVED, cases, shown=world.shown)
+
+
+# --- the worlds in which a claim's body runs ----------------------------------------------------------
+
+
+class SymbolicWorld:
+    """Numbers are terms on one path."""
+
+    def __init__(self, config: Config, scope: str, path: Path, without: str | None) -> None:
+        self.config = config
+        self.scope = scope
+        self.path = path
+        self.without = without
+        self.names: list[str] = []
+        self.assumptions: list[str] = []
+
+    def real(self, name: str, low: Any = None, high: Any = None) -> Any:
+        expression = z3.Real(name)
+        term = Term(expression, self.path)
+        if name not in self.names:
+            self.names.append(name)
+            if low is not None:
+                self._add(f"{name} >= {low}", expression >= _operand(low))
+            if high is not None:
+                self._add(f"{name} <= {high}", expression <= _operand(high))
+        return term
+
+    def assume(self, text: str, condition: Any) -> None:
+        self._add(text, expression_of(condition))
+
+    def _add(self, text: str, expression: Any) -> None:
+        self.assumptions.append(text)
+        if text != self.without:
+            self.path.constraints.append(expression)
+
+    def group(self, name: str) -> Any:
+        if self.scope == VEHICLE:
+            return Group(name, lambda key, _low, _high: vehicle_value(self.config, key))
+        return Group(name, lambda key, low, high: self.real(key, low, high))
+
+    def show(self, name: str, value: Any) -> None:
+        """Nothing to print yet: the replay of a counterexample does."""
+
+
+def _operand(bound: Any) -> Any:
+    return bound.expression if isinstance(bound, Term) else exact(bound)
+
+
+class ReplayWorld:
+    """Numbers are the values of a counterexample, as fractions or as floats."""
+
+    def __init__(self, config: Config, scope: str, values: Mapping[str, Fraction], kind: Callable[[Any], Any]) -> None:
+        self.config = config
+        self.scope = scope
+        self.shown: dict[str, str] = {}
+        self.broken: list[str] = []
+        self._values = values
+        self._kind = kind
+
+    def real(self, name: str, low: Any = None, high: Any = None) -> Any:
+        value = self._kind(self._values[name])
+        if low is not None and not value >= low:
+            self.broken.append(f"{name} >= {low}")
+        if high is not None and not value <= high:
+            self.broken.append(f"{name} <= {high}")
+        return value
+
+    def assume(self, text: str, condition: Any) -> None:
+        if not condition:
+            self.broken.append(text)
+
+    def group(self, name: str) -> Any:
+        return Group(name, lambda key, _low, _high: self._parameter(key))
+
+    def _parameter(self, key: str) -> Any:
+        return self._kind(self._values[key] if key in self._values else vehicle_value(self.config, key))
+
+    def show(self, name: str, value: Any) -> None:
+        self.shown[name] = _short(value)
+
+
+def _short(value: Any) -> str:
+    return f"{float(value):.6g}" if isinstance(value, (int, float, Fraction, np.floating)) else str(value)
+
+
+# --- paths --------------------------------------------------------------------------------------------
+
+
+class Exploration:
+    """Every path through one claim."""
+
+    def __init__(
+        self, claim: Claim, scope: str, config: Config, without: str | None, keywords: Mapping[str, Any]
+    ) -> None:
+        self.claim, self.scope, self.config = claim, scope, config
+        self.without, self.keywords = without, keywords
+        self.queries: list[Query] = []
+        self.names: list[str] = []
+        self.assumptions: list[str] = []
+        self.paths = 0
+        self.pruned = 0
+        self.possible = False
+        """At least one path has been shown to have a solution."""
+        self._known: dict[tuple[int, ...], tuple[str, list[Any]]] = {}
+        self._seen: set[tuple[int, ...]] = set()
+
+    def explore(self) -> None:
+        """Run the body once for each path and collect the queries."""
+        scripts: list[tuple[bool, ...]] = [()]
+        for _ in range(PATHS_MAX):
+            if not scripts:
+                break
+            path = Path(scripts.pop(), self._is_feasible)
+            world = SymbolicWorld(self.config, self.scope, path, self.without)
+            conclusion = self.claim.body(world, **self.keywords)
+            scripts.extend(path.branches)
+            self.pruned += path.pruned
+            self._merge(world)
+            self._collect(path, conclusion)
+        else:
+            raise ClaimError(f"{self.claim.id}: more than {PATHS_MAX} paths; split the claim")
+        if self.without is not None and self.without not in self.assumptions:
+            raise ClaimError(f"{self.claim.id}: a control leaves out {self.without!r}, which is not assumed")
+
+    def _is_feasible(self, constraints: list[Any]) -> bool:
+        """Tell whether the constraints may have a solution; in doubt they may: that costs time, no truth."""
+        return self._status(constraints) != "unsat"
+
+    def _status(self, constraints: list[Any]) -> str:
+        key = tuple(c.get_id() for c in constraints)
+        if key not in self._known:
+            # The constraints are kept with the answer: Z3 hands the number of a freed expression out again.
+            self._known[key] = (solvers.solve(constraints, FEASIBILITY_MS, 0).status, constraints)
+        return self._known[key][0]
+
+    def _merge(self, world: SymbolicWorld) -> None:
+        self.names.extend(name for name in world.names if name not in self.names)
+        self.assumptions.extend(text for text in world.assumptions if text not in self.assumptions)
+
+    def _collect(self, path: Path, conclusion: Any) -> None:
+        status = self._status(list(path.constraints))
+        if status == "unsat":
+            self.pruned += 1
+            return
+        self.possible = self.possible or status == "sat"
+        self.paths += 1
+        for text, constraints, must in path.obligations:
+            self._add(Query(f"obligation: {text}", constraints, must))
+        named = conclusion if isinstance(conclusion, Mapping) else {"conclusion": conclusion}
+        for text, condition in named.items():
+            self._add(Query(text, list(path.constraints), expression_of(condition)))
+
+    def _add(self, query: Query) -> None:
+        key = tuple(c.get_id() for c in (*query.constraints, query.conclusion))
+        if key not in self._seen:
+            self._seen.add(key)
+            self.queries.append(query)
+
+    # --- judgement ----------------------------------------------------------------------------------------
+
+    def judge(self) -> Outcome:
+        """Ask the solvers about every query; one failure decides."""
+        if not self.paths:
+            return self._outcome(VACUOUS, "the assumptions contradict each other")
+        if not self.possible:
+            return self._outcome(UNKNOWN, "no path was shown to be possible")
+        undecided = []
+        for query in self.queries:
+            answer = solvers.solve(query.negated)
+            if answer.status == "sat":
+                return self._refute(query, answer)
+            if answer.status == "unknown":
+                undecided.append(query.text)
+        if undecided:
+            return self._outcome(UNKNOWN, f"{len(undecided)} of {len(self.queries)} queries: {undecided[0]}")
+        return self._outcome(PROVED)
+
+    def _outcome(self, result: str, detail: str = "", values: Mapping[str, Fraction] | None = None) -> Outcome:
+        return Outcome(result, self.paths, self.pruned, detail, values or {}, self.queries, self.assumptions)
+
+    def _refute(self, query: Query, answer: solvers.Answer) -> Outcome:
+        values, exactly = solvers.simplest(query.negated, answer, self.names)
+        confirmed, text = self._replay(values, Fraction)
+        floats, _ = self._replay(values, float)
+        words = ", ".join(f"{name} = {_decimal(value)}" for name, value in values.items())
+        if not confirmed and exactly:
+            # The formula and the code disagree: a fault of the encoding, which must pass for neither result.
+            return self._outcome(UNKNOWN, f"{query.text}: the counterexample does not replay: {words}; {text}", values)
+        how = "fractions and floats" if confirmed and floats else "fractions" if confirmed else "floats"
+        replayed = f"replayed on {how}" if confirmed or floats else "irrational, not replayed"
+        return self._outcome(REFUTED, f"{query.text} fails: {words}; {text}{replayed}", values)
+
+    def _replay(self, values: Mapping[str, Fraction], kind: Callable[[Any], Any]) -> tuple[bool, str]:
+        """Run the same body on plain numbers; return whether it fails there, and what it showed."""
+        world = ReplayWorld(self.config, self.scope, values, kind)
+        try:
+            conclusion = self.claim.body(world, **self.keywords)
+        except (ZeroDivisionError, ValueError):
+            return True, ""  # what an obligation forbids has happened
+        except TypeError:
+            return False, ""  # a root of a fraction: only floats can be replayed
+        named = conclusion if isinstance(conclusion, Mapping) else {"conclusion": conclusion}
+        shown = "".join(f"{name} = {value}; " for name, value in world.shown.items())
+        broken = [text for text in world.broken if text != self.without]
+        return not broken and not all(named.values()), shown
+
+
+def _decimal(value: Fraction) -> str:
+    if value.denominator == 1:
+        return str(value.numerator)
+    decimal = Fraction(str(round(float(value), 9)))
+    return f"{float(value):.9g}" if decimal == value else f"{value} (about {float(value):.6g})"
