@@ -8,6 +8,7 @@ and parameter set give the same decisions, byte for byte.
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ from typing import Any
 
 from safety_supervisor.core import supervisor
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.world import Decision, nanoseconds
-from safety_supervisor.messages import Gatherer, Unreadable, bindings, normalised, plain_type
+from safety_supervisor.core.world import Decision, Odometry, nanoseconds
+from safety_supervisor.messages import Binding, Gatherer, bindings, convert, normalised, plain_type
 from safety_supervisor.replay.bag import Bag, BagError
 
 SILENCE_MAX = nanoseconds(10.0)
@@ -161,6 +162,8 @@ class Run:
     config: Config
     wiring: Wiring = field(init=False)
     recorded: list[Recorded] = field(init=False)
+    tick_seconds: list[float] = field(default_factory=list)
+    """Processing time of each tick; for the summary only."""
 
     def __post_init__(self) -> None:
         self.wiring = wire(self.bag, self.config)
@@ -194,6 +197,7 @@ class Run:
         for t, batch in self.ticks():
             for topic, kind, arrival, msg in batch:
                 gatherer.add(topic, kind, msg, arrival)
+            began = time.perf_counter()
             inputs = gatherer.take()
             try:
                 state, decision = supervisor.step(state, inputs, t, self.config)
@@ -201,6 +205,7 @@ class Run:
                 raise ReplayError(
                     f"{self.bag.path}: internal error in the tick at {t} ns: {type(error).__name__}: {error}"
                 ) from error
+            self.tick_seconds.append(time.perf_counter() - began)
             yield decision
 
 
@@ -220,13 +225,6 @@ def ghost_path(bag: Bag) -> list[tuple[int, float, float, float]]:
     topic = bag.topic(GHOST)
     if topic is None:
         return []
-    from safety_supervisor.core.world import Odometry
-    from safety_supervisor.messages import Binding, convert
-
     binding, config = Binding("odometry", "odometry"), Config()
-    read = (convert(m, kind, binding, t, config) for _, kind, t, m in bag.messages([topic.name]) if not _broken(m))
+    read = (convert(m, kind, binding, t, config) for _, kind, t, m in bag.messages([topic.name]))
     return [(o.t, o.x, o.y, o.yaw) for o in read if isinstance(o, Odometry)]
-
-
-def _broken(message: Any) -> bool:
-    return isinstance(message, Unreadable)

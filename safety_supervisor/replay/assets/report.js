@@ -1,0 +1,501 @@
+"use strict";
+// Everything shown comes from the JSON below as text nodes and numbers; nothing of it is ever parsed as markup.
+const D = JSON.parse(document.getElementById("data").textContent);
+const S = D.summary, T = D.frames.t, F = D.frames.v;
+const COLORS = {
+  INIT: "#8b95a5", NOMINAL: "#1f9d63", SPEED_CAP: "#c79a0a", COMFORT_STOP: "#e07b16", FIRM_STOP: "#d9531e",
+  EMERGENCY_STOP: "#d12b2b", UNABLE: "#8e2bb8", STANDSTILL: "#3b6fc9",
+};
+const byId = (id) => document.getElementById(id);
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const fixed = (v, digits, unit) => (v === null || v === undefined ? "–" : v.toFixed(digits) + (unit ? " " + unit : ""));
+
+function element(tag, text, attributes) {
+  const made = document.createElement(tag);
+  if (text !== undefined && text !== null) made.textContent = text;
+  for (const [name, value] of Object.entries(attributes || {})) made.setAttribute(name, value);
+  return made;
+}
+
+function pill(mode) {
+  const made = element("span", mode.replaceAll("_", " "), { class: "pill" });
+  made.style.background = COLORS[mode];
+  return made;
+}
+
+function table(id, head, rows, empty) {
+  const made = byId(id);
+  if (!rows.length) {
+    made.append(element("caption", empty, { class: "none", style: "text-align:left" }));
+    return;
+  }
+  const top = made.createTHead().insertRow();
+  for (const [name, kind] of head) top.append(element("th", name, { class: kind || "" }));
+  const body = made.createTBody();
+  for (const row of rows) {
+    const line = body.insertRow();
+    row.cells.forEach((cell, i) => {
+      const td = element("td", cell instanceof Node ? null : cell, { class: head[i][1] || "" });
+      if (cell instanceof Node) td.append(cell);
+      line.append(td);
+    });
+    if (row.at !== undefined) {
+      line.className = "link";
+      line.tabIndex = 0;
+      line.dataset.at = row.at;
+      line.dataset.end = row.end === undefined ? row.at : row.end;
+      line.addEventListener("click", () => { seek(row.at); byId("view").scrollIntoView({ behavior: "smooth", block: "start" }); });
+      line.addEventListener("keydown", (e) => { if (e.key === "Enter") seek(row.at); });
+    }
+  }
+}
+
+// --- head and tables ------------------------------------------------------------------------------------------
+
+function tile(value, label) {
+  const made = element("div", null, { class: "tile" });
+  made.append(element("b", value), element("span", label));
+  byId("tiles").append(made);
+}
+
+function head() {
+  byId("title").textContent = S.bag;
+  byId("lead-line").textContent =
+    `Replay of ${fixed(S.duration_s, 1)} s in ${S.ticks} ticks, ${S.grouping}. Plan judged: ${S.plan_source || "none"}.`;
+  const quiet = (S.modes.NOMINAL || 0) / Math.max(1, S.ticks);
+  tile((100 * quiet).toFixed(1) + " %", "of ticks NOMINAL");
+  tile(S.interventions.length, S.interventions.length === 1 ? "intervention" : "interventions");
+  const order = ["INIT", "NOMINAL", "SPEED_CAP", "COMFORT_STOP", "STANDSTILL", "FIRM_STOP", "UNABLE", "EMERGENCY_STOP"];
+  const strongest = order.filter((m) => S.modes[m]).pop();
+  if (strongest) tile(strongest.replaceAll("_", " ").toLowerCase(), "strongest mode");
+  if (S.lead_confirmed_share !== null) tile((100 * S.lead_confirmed_share).toFixed(1) + " %", "of ticks with a lead");
+  const margins = Object.values(S.margins_min).map((m) => m.margin_m);
+  if (margins.length) tile(fixed(Math.min(...margins), 2, "m"), "smallest margin");
+  if (S.processing.tick_ms) tile(fixed(S.processing.tick_ms.p99, 1, "ms"), "per tick, 99 %");
+  const notices = S.notes.slice();
+  if (S.recovered) notices.unshift("The recording is damaged; what could be read was replayed.");
+  if (S.plan_source === "extrapolation") notices.unshift("No usable plan: the physical extrapolation of the present motion was judged.");
+  if (!S.certificate) notices.push("No certificate matches this parameter set: a vehicle with it would run in shadow mode.");
+  for (const text of new Set(notices)) byId("notices").append(element("div", text, { class: "notice" }));
+}
+
+function tables() {
+  table("interventions",
+    [["from", "number"], ["to", "number"], ["mode"], ["reason", "wide"], ["code"], ["track", "number"], ["ego", "number"], ["margin", "number"]],
+    S.interventions.map((i) => ({
+      at: i.start_s, end: i.end_s,
+      cells: [fixed(i.start_s, 2, "s"), fixed(i.end_s, 2, "s"), pill(i.mode), i.reason || "–", i.codes.join(", "),
+        i.track === null ? "–" : i.track, fixed(i.speed, 1, "m/s"), fixed(i.margin_min_m, 2, "m")],
+    })), "None: the plan was passed in every tick.");
+  table("findings", [["from", "number"], ["to", "number"], ["finding"], ["input"], ["what", "wide"]],
+    S.findings.map((f) => ({ at: f.start_s, end: f.end_s, cells: [fixed(f.start_s, 2, "s"), fixed(f.end_s, 2, "s"), f.code, f.source, f.text] })),
+    "None: every expected input was there, fresh and sound.");
+  const inputs = S.inputs.found.map((f) => ({ cells: [f.topic, f.used_as, f.type, f.count] }));
+  inputs.push(...S.inputs.missing.map((m) => ({ cells: [m.topic, `${m.input}: missing`, m.why, 0] })));
+  inputs.push(...S.inputs.ignored.map((f) => ({ cells: [f.topic, `ignored: ${f.why}`, f.type, f.count] })));
+  table("inputs", [["topic"], ["used as"], ["type"], ["messages", "number"]], inputs, "None.");
+  table("margins", [["rule"], ["margin", "number"], ["at", "number"]],
+    Object.entries(S.margins_min).map(([rule, m]) => ({ at: m.at_s, cells: [rule, fixed(m.margin_m, 2, "m"), fixed(m.at_s, 2, "s")] })),
+    "No rule had anything in the way.");
+  if (S.scenario) {
+    byId("scenario").append(element("h2", "Scenario", { style: "margin-top:18px" }), element("pre", JSON.stringify(S.scenario, null, 2)));
+  }
+  const facts = {
+    source: D.config.source, digest: D.config.digest, certificate: S.certificate || "none",
+    versions: Object.entries(S.versions).map(([k, v]) => `${k} ${v}`).join(", "),
+  };
+  for (const [name, value] of Object.entries(facts)) byId("identity").append(element("dt", name), element("dd", value));
+  byId("parameters").textContent = JSON.stringify(D.config.values, null, 2);
+}
+
+// --- bird's-eye view ------------------------------------------------------------------------------------------
+
+const canvas = byId("canvas"), pen = canvas.getContext("2d");
+let index = 0, playing = false, zoomed = 45;
+
+function scale() { return 2.2 * Math.pow(34 / 2.2, zoomed / 100); } // pixels per metre
+
+function draw() {
+  const ratio = window.devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+  }
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  if (!F.length) return;
+  const f = F[index], k = scale(), x0 = width * 0.2, y0 = height / 2;
+  const at = (x, y) => [x0 + x * k, y0 - y * k];
+  grid(f, k, width, height, x0, y0);
+  corridor(f, at, k);
+  polyline(f.p, at, css("--path"), 2);
+  polyline(f.f, at, css("--fallback"), 2, [6, 5]);
+  trail(f, at);
+  ghost(f, at);
+  f.u.forEach((arc) => sector(arc, at, k));
+  f.t.slice().reverse().forEach((t) => object(f, t, at, k));
+  box(at, 0, 0, 0, css("--ego"), true);
+  ruler(k, width, height);
+}
+
+function grid(f, k, width, height, x0, y0) {
+  const step = k > 14 ? 5 : k > 5 ? 10 : 50, [ex, ey, yaw] = f.e;
+  const reach = Math.hypot(width, height) / k;
+  const c = Math.cos(yaw || 0), s = Math.sin(yaw || 0);
+  pen.strokeStyle = css("--grid");
+  pen.lineWidth = 1;
+  pen.beginPath();
+  const put = (gx, gy, move) => {
+    const dx = gx - (ex || 0), dy = gy - (ey || 0);
+    const px = x0 + (c * dx + s * dy) * k, py = y0 - (c * dy - s * dx) * k;
+    move ? pen.moveTo(px, py) : pen.lineTo(px, py);
+  };
+  for (let gx = Math.floor(((ex || 0) - reach) / step) * step; gx <= (ex || 0) + reach; gx += step) {
+    put(gx, (ey || 0) - reach, true); put(gx, (ey || 0) + reach, false);
+  }
+  for (let gy = Math.floor(((ey || 0) - reach) / step) * step; gy <= (ey || 0) + reach; gy += step) {
+    put((ex || 0) - reach, gy, true); put((ex || 0) + reach, gy, false);
+  }
+  pen.stroke();
+}
+
+function polyline(flat, at, color, width, dash) {
+  if (flat.length < 4) return;
+  pen.strokeStyle = color;
+  pen.lineWidth = width;
+  pen.setLineDash(dash || []);
+  pen.lineJoin = "round";
+  pen.beginPath();
+  for (let i = 0; i < flat.length; i += 2) {
+    const [x, y] = at(flat[i], flat[i + 1]);
+    i ? pen.lineTo(x, y) : pen.moveTo(x, y);
+  }
+  pen.stroke();
+  pen.setLineDash([]);
+}
+
+function corridor(f, at, k) {
+  if (f.p.length < 4 || !f.w) return;
+  const points = [];
+  for (let i = 0; i < f.p.length; i += 2) points.push([f.p[i], f.p[i + 1]]);
+  const left = [], right = [];
+  points.forEach((p, i) => {
+    const a = points[Math.max(0, i - 1)], b = points[Math.min(points.length - 1, i + 1)];
+    const length = Math.hypot(b[0] - a[0], b[1] - a[1]) || 1, nx = -(b[1] - a[1]) / length * f.w, ny = (b[0] - a[0]) / length * f.w;
+    left.push([p[0] + nx, p[1] + ny]);
+    right.push([p[0] - nx, p[1] - ny]);
+  });
+  pen.fillStyle = css("--corridor");
+  pen.beginPath();
+  left.concat(right.reverse()).forEach((p, i) => { const [x, y] = at(p[0], p[1]); i ? pen.lineTo(x, y) : pen.moveTo(x, y); });
+  pen.closePath();
+  pen.fill();
+}
+
+function relative(f, x, y) {
+  const dx = x - f.e[0], dy = y - f.e[1], c = Math.cos(f.e[2]), s = Math.sin(f.e[2]);
+  return [c * dx + s * dy, c * dy - s * dx];
+}
+
+function trail(f, at) {
+  if (f.e[0] === null) return;
+  const flat = [];
+  for (let i = index; i >= 0 && T[index] - T[i] < 4; i -= 1) if (F[i].e[0] !== null) flat.push(...relative(f, F[i].e[0], F[i].e[1]));
+  polyline(flat, at, css("--soft"), 1.5, [2, 4]);
+}
+
+function ghostAt(t) {
+  const G = D.ghost;
+  if (!G.length || t < G[0][0]) return null;
+  let low = 0, high = G.length - 1;
+  while (low < high) { const middle = (low + high + 1) >> 1; G[middle][0] <= t ? (low = middle) : (high = middle - 1); }
+  return G[low];
+}
+
+function ghost(f, at) {
+  const g = ghostAt(T[index]);
+  if (!g || f.e[0] === null) return;
+  const [x, y] = relative(f, g[1], g[2]);
+  box(at, x, y, g[3] - f.e[2], css("--ghost"), false);
+  const [px, py] = at(x, y);
+  label("without supervisor", px, py - 22, css("--ghost"));
+}
+
+function box(at, x, y, yaw, color, filled) {
+  const v = D.vehicle, c = Math.cos(yaw), s = Math.sin(yaw), half = v.width / 2;
+  const corners = [[v.front, half], [v.front, -half], [-v.rear, -half], [-v.rear, half]];
+  pen.beginPath();
+  corners.forEach(([a, b], i) => { const [px, py] = at(x + c * a - s * b, y + s * a + c * b); i ? pen.lineTo(px, py) : pen.moveTo(px, py); });
+  pen.closePath();
+  pen.lineWidth = 2;
+  pen.strokeStyle = color;
+  if (filled) { pen.fillStyle = COLORS[D.modes[F[index].m]]; pen.fill(); }
+  pen.stroke();
+}
+
+function shade(existence, moved) {
+  // Unlikely objects are pale, confirmed ones strong; what never moved is grey.
+  const p = Math.max(0, Math.min(1, existence || 0));
+  return moved ? `hsla(${200 - 200 * Math.pow(p, 6)}, 80%, 48%, ${0.35 + 0.65 * p})` : `hsla(215, 12%, 52%, ${0.35 + 0.65 * p})`;
+}
+
+function object(f, t, at, k) {
+  const [id, x, y, vx, vy, existence, moved] = t, [px, py] = at(x, y);
+  if (px < -50 || px > canvas.clientWidth + 50 || py < -50 || py > canvas.clientHeight + 50) return;
+  const color = shade(existence, moved), r = Math.max(4, Math.min(10, 0.5 * k));
+  const speed = Math.hypot(vx, vy);
+  if (speed > 0.5) {
+    const [qx, qy] = at(x + vx, y + vy), angle = Math.atan2(qy - py, qx - px);
+    pen.strokeStyle = pen.fillStyle = color;
+    pen.lineWidth = 1.6;
+    pen.beginPath(); pen.moveTo(px, py); pen.lineTo(qx, qy); pen.stroke();
+    pen.beginPath(); pen.moveTo(qx, qy);
+    pen.lineTo(qx - 7 * Math.cos(angle - 0.45), qy - 7 * Math.sin(angle - 0.45));
+    pen.lineTo(qx - 7 * Math.cos(angle + 0.45), qy - 7 * Math.sin(angle + 0.45));
+    pen.closePath(); pen.fill();
+  }
+  pen.fillStyle = color;
+  pen.beginPath(); pen.arc(px, py, r, 0, 2 * Math.PI); pen.fill();
+  const deciding = id === f.k, lead = id === f.l;
+  if (deciding || lead) {
+    pen.lineWidth = 2.5;
+    pen.strokeStyle = deciding ? COLORS.EMERGENCY_STOP : css("--path");
+    pen.beginPath(); pen.arc(px, py, r + 4, 0, 2 * Math.PI); pen.stroke();
+  }
+  if (existence > 0.5 || deciding) label(deciding ? `${id} decides` : lead ? `${id} lead` : String(id), px, py - r - 8, css("--ink"));
+}
+
+function label(text, x, y, color) {
+  pen.font = '11px system-ui, "DejaVu Sans", sans-serif';
+  pen.textAlign = "center";
+  pen.lineWidth = 3;
+  pen.strokeStyle = css("--road");
+  pen.strokeText(text, x, y);
+  pen.fillStyle = color;
+  pen.fillText(text, x, y);
+}
+
+function sector(arc, at, k) {
+  const [, x, y, yaw, half, range, echo, confirmed] = arc, [px, py] = at(x, y), r = Math.max(0, (range || 0) * k);
+  const clear = echo === "clear";
+  pen.beginPath();
+  pen.moveTo(px, py);
+  pen.arc(px, py, r, -yaw - half, -yaw + half);
+  pen.closePath();
+  pen.fillStyle = clear ? "rgba(31, 157, 99, .08)" : "rgba(209, 43, 43, .14)";
+  pen.fill();
+  pen.beginPath();
+  pen.arc(px, py, Math.max(r, 3), -yaw - half, -yaw + half);
+  pen.lineWidth = clear ? 1 : confirmed ? 4 : 2;
+  pen.strokeStyle = clear ? "rgba(31, 157, 99, .5)" : COLORS.EMERGENCY_STOP;
+  pen.stroke();
+}
+
+function ruler(k, width, height) {
+  const metres = [1, 2, 5, 10, 20, 50, 100].find((m) => m * k > 60) || 100, x = width - 20, y = height - 16;
+  pen.strokeStyle = css("--soft");
+  pen.lineWidth = 2;
+  pen.beginPath(); pen.moveTo(x - metres * k, y); pen.lineTo(x, y); pen.stroke();
+  label(`${metres} m`, x - metres * k / 2, y - 6, css("--soft"));
+}
+
+// --- the moment -----------------------------------------------------------------------------------------------
+
+function moment() {
+  const f = F[index], box = byId("now");
+  box.replaceChildren();
+  const mode = D.modes[f.m], badge = element("span", mode.replaceAll("_", " "), { class: "mode" });
+  badge.style.background = COLORS[mode];
+  const list = element("dl");
+  const lead = f.t.find((t) => t[0] === f.l);
+  const facts = [
+    ["verdict", f.v], ["margin", f.g === null ? "nothing in the way, or not evaluated" : fixed(f.g, 2, "m")],
+    ["ego", fixed(f.e[3], 2, "m/s")], ["speed cap", f.c === null ? "none" : fixed(f.c, 2, "m/s")],
+    ["demand", fixed(f.a, 2, "m/s²")], ["lead", f.l === null ? "none" : `track ${f.l}` + (lead ? `, ${fixed(lead[1] - D.vehicle.front, 1, "m")} ahead` : "")],
+    ["plan", f.s],
+  ];
+  for (const [name, value] of facts) list.append(element("dt", name), element("dd", value));
+  box.append(badge, list);
+  for (const [title, entries] of [["Why", f.r], ["Health", f.h]]) {
+    if (!entries.length) continue;
+    const lines = element("ul");
+    for (const [code, text] of entries) {
+      const item = element("li");
+      item.append(element("span", code, { class: "code" }), document.createTextNode(text));
+      lines.append(item);
+    }
+    box.append(element("h2", title), lines);
+  }
+}
+
+function show(next) {
+  if (!F.length) return;
+  index = Math.max(0, Math.min(F.length - 1, next));
+  byId("slider").value = index;
+  byId("clock").textContent = fixed(T[index], 2, "s");
+  draw();
+  moment();
+  cursor();
+  for (const row of document.querySelectorAll("#interventions tr.link")) {
+    row.classList.toggle("current", Number(row.dataset.at) <= T[index] && T[index] <= Number(row.dataset.end));
+  }
+}
+
+function nearest(t) {
+  let low = 0, high = T.length - 1;
+  while (low < high) { const middle = (low + high) >> 1; T[middle] < t - 1e-6 ? (low = middle + 1) : (high = middle); }
+  return low;
+}
+
+function seek(t) { show(nearest(t)); }
+
+let clock = 0;
+function play(on) {
+  playing = on;
+  byId("play").textContent = on ? "Pause" : "Play";
+  if (!on) return;
+  if (index >= F.length - 1) show(0);
+  clock = T[index];
+  let last = performance.now();
+  const tick = (now) => {
+    if (!playing) return;
+    clock += (now - last) / 1000 * Number(byId("rate").value);
+    last = now;
+    if (index < F.length - 1 && T[index + 1] <= clock) show(nearest(clock));
+    index >= F.length - 1 ? play(false) : requestAnimationFrame(tick);
+  };
+  requestAnimationFrame(tick);
+}
+
+function jump(direction) {
+  const starts = S.interventions.map((i) => i.start_s), now = T[index];
+  const next = direction > 0 ? starts.find((t) => t > now + 0.01) : starts.filter((t) => t < now - 0.01).pop();
+  if (next !== undefined) seek(next);
+}
+
+function keys(event) {
+  if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName) && event.target.type !== "range") return;
+  const steps = {
+    ArrowLeft: () => (event.shiftKey ? seek(T[index] - 1) : show(index - 1)),
+    ArrowRight: () => (event.shiftKey ? seek(T[index] + 1) : show(index + 1)),
+    Home: () => show(0), End: () => show(F.length - 1), " ": () => play(!playing), n: () => jump(1), p: () => jump(-1),
+  };
+  const step = steps[event.key];
+  if (!step || (event.target.tagName === "BUTTON" && event.key === " ")) return;
+  event.preventDefault();
+  if (event.key !== " ") play(false);
+  step();
+}
+
+// --- timeline -------------------------------------------------------------------------------------------------
+
+const plots = element("div", null, { style: "height:100%" });
+
+function figure() {
+  const C = D.curves, ink = css("--ink"), soft = css("--soft"), line = css("--line");
+  const traces = [];
+  for (const mode of D.modes) {
+    const runs = D.runs.filter((r) => D.modes[r[2]] === mode);
+    if (!runs.length) continue;
+    const name = mode.replaceAll("_", " ");
+    traces.push({
+      type: "bar", orientation: "h", name, base: runs.map((r) => r[0]), x: runs.map((r) => Math.max(r[1] - r[0], 0.01)),
+      y: runs.map(() => "mode"), marker: { color: COLORS[mode], line: { width: 0 } }, width: 1, xaxis: "x", yaxis: "y",
+      hovertemplate: `${name}<br>from %{base:.2f} s<extra></extra>`, legendgroup: "mode",
+    });
+  }
+  const colors = ["#2463c4", "#d9531e", "#1f9d63", "#8e2bb8", "#c79a0a", "#0f8b9d", "#b5487b", "#6b7280"];
+  const curve = (name, shown, axis, color, more) => {
+    if (!C.values[name]) return;
+    traces.push({
+      type: "scatter", mode: "lines", name: shown, x: C.t, y: C.values[name], xaxis: "x", yaxis: axis, connectgaps: false,
+      line: { color, width: 1.4, ...(more || {}) }, hovertemplate: `${shown} %{y:.2f}<extra></extra>`,
+    });
+  };
+  Object.keys(C.values).filter((n) => n.startsWith("margin ")).forEach((name, i) => curve(name, name, "y2", colors[i % colors.length]));
+  curve("speed", "ego speed", "y3", ink);
+  curve("cap", "speed cap", "y3", COLORS.SPEED_CAP, { dash: "dot" });
+  curve("acceleration", "demand", "y4", COLORS.COMFORT_STOP);
+  const axis = (domain, title, more) => ({
+    domain, title: { text: title, font: { size: 11 } }, gridcolor: line, zerolinecolor: soft, tickfont: { size: 10 }, automargin: true, ...(more || {}),
+  });
+  const finite = Object.entries(C.values).filter(([n]) => n.startsWith("margin ")).flatMap(([, v]) => v).filter((v) => v !== null);
+  const low = finite.length ? Math.min(0, ...finite.map((v) => Math.max(v, -30))) - 2 : -1;
+  return {
+    traces,
+    layout: {
+      barmode: "overlay", showlegend: true, hovermode: "x", dragmode: "zoom", paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: ink, family: 'system-ui, "DejaVu Sans", sans-serif', size: 11 }, margin: { l: 58, r: 14, t: 6, b: 36 },
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom", font: { size: 11 } },
+      xaxis: { title: { text: "s", font: { size: 11 } }, gridcolor: line, zeroline: false, anchor: "y4", range: [0, Math.max(S.duration_s, 0.1)] },
+      yaxis: axis([0.93, 1], "", { showticklabels: false, fixedrange: true }),
+      yaxis2: axis([0.5, 0.89], "margin [m]", { range: [low, 80] }),
+      yaxis3: axis([0.25, 0.45], "speed [m/s]"),
+      yaxis4: axis([0, 0.2], "demand [m/s²]"),
+    },
+  };
+}
+
+function timeline() {
+  byId("plots").prepend(plots);
+  if (typeof Plotly === "undefined") {
+    byId("plots").replaceChildren(element("p", "The timeline needs plotly, which was not installed when this page was made.", { class: "none" }));
+    return;
+  }
+  const { traces, layout } = figure();
+  Plotly.react(plots, traces, layout, { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] }).then(cursor);
+  if (plots.dataset.wired) return;
+  plots.dataset.wired = "1";
+  plots.on("plotly_click", (event) => seek(event.points[0].x !== undefined && event.points[0].data.type !== "bar" ? event.points[0].x : event.points[0].data.base[event.points[0].pointIndex]));
+  plots.on("plotly_relayout", cursor);
+}
+
+function cursor() {
+  const layout = plots._fullLayout, mark = byId("cursor");
+  if (!layout || !layout.xaxis || !mark || !F.length) return;
+  const x = layout.xaxis.l2p(T[index]);
+  mark.style.display = x < 0 || x > layout.xaxis._length ? "none" : "block";
+  mark.style.left = layout.margin.l + (layout._size.l - layout.margin.l) + x + "px";
+  mark.style.top = layout._size.t + "px";
+  mark.style.height = layout._size.h + "px";
+}
+
+// --- start ----------------------------------------------------------------------------------------------------
+
+function legend() {
+  const entries = [["--path", "judged path, corridor"], ["--fallback", "emergency fallback"], [null, "object, confirmed", "hsl(0,80%,48%)"],
+    [null, "object, unlikely", "hsla(190,80%,48%,.6)"], ["--static", "never moved"]];
+  if (D.ghost.length) entries.push(["--ghost", "ego without supervisor"]);
+  for (const [variable, text, color] of entries) {
+    const made = element("span"), mark = element("i");
+    mark.style.background = color || `var(${variable})`;
+    made.append(mark, document.createTextNode(text));
+    byId("legend").append(made);
+  }
+}
+
+function start() {
+  head();
+  tables();
+  legend();
+  byId("slider").max = Math.max(0, F.length - 1);
+  byId("slider").addEventListener("input", (e) => { play(false); show(Number(e.target.value)); });
+  byId("zoom").addEventListener("input", (e) => { zoomed = Number(e.target.value); draw(); });
+  byId("play").addEventListener("click", () => play(!playing));
+  canvas.addEventListener("wheel", (e) => {
+    e.preventDefault();
+    zoomed = Math.max(0, Math.min(100, zoomed - Math.sign(e.deltaY) * 4));
+    byId("zoom").value = zoomed;
+    draw();
+  }, { passive: false });
+  document.addEventListener("keydown", keys);
+  window.addEventListener("resize", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { timeline(); draw(); });
+  timeline();
+  // A link may name a moment: report.html#t=12.5
+  const named = /^#t=([0-9.]+)$/.exec(location.hash);
+  const first = S.interventions.find((i) => i.mode !== "INIT");
+  seek(named ? Number(named[1]) : first ? first.start_s : 0);
+}
+
+start();
