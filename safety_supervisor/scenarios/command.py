@@ -10,6 +10,7 @@ from typing import Any
 
 from safety_supervisor import vehicle_file
 from safety_supervisor.core.config import Config
+from safety_supervisor.replay.command import Options, replay
 from safety_supervisor.scenarios.bag import outcome_record, write_bag
 from safety_supervisor.scenarios.run import Outcome, Run
 from safety_supervisor.scenarios.run import run as simulate
@@ -53,7 +54,12 @@ def run(args: argparse.Namespace) -> int:
 
 def load(path: Path | None) -> Config:
     """Load a vehicle file, by default the shipped passenger car."""
-    return vehicle_file.load(path or vehicle_file.share_dir("config") / f"{DEFAULT_VEHICLE}.yaml")
+    return vehicle_file.load(path or default_vehicle())
+
+
+def default_vehicle() -> Path:
+    """Return the path of the shipped passenger car."""
+    return vehicle_file.share_dir("config") / f"{DEFAULT_VEHICLE}.yaml"
 
 
 def _seed(text: str) -> int:
@@ -69,17 +75,23 @@ def _run_one(scenario: Scenario, config: Config, args: argparse.Namespace) -> di
     main = supervised or without
     path = args.out / scenario.name
     write_bag(main, path, without if supervised else None, args.storage)
-    vehicle = write_vehicle(main, args.out / f"{scenario.name}.yaml")
+    vehicle = write_vehicle(main, args.out / f"{scenario.name}.yaml", args.config)
     print(f"{scenario.name}: {scenario.title} (seed {args.seed})")
     print(table(without.outcome, supervised.outcome if supervised else None))
     print(f"recorded: {path} (vehicle file {vehicle})\n")
     return outcome_record(main, without if supervised else None)
 
 
-def write_vehicle(recorded: Run, path: Path) -> Path:
-    """Write the parameter set of a run as a vehicle file, for a replay with exactly these parameters."""
+def write_vehicle(recorded: Run, path: Path, source: Path | None = None) -> Path:
+    """Write the parameter set of a run as a vehicle file, for a replay with exactly these parameters.
+
+    The certificate that holds for them is copied along from beside `source`, the file they were loaded from.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(vehicle_file.to_text(recorded.config), encoding="utf-8")
+    if recorded.config.certificate is not None:
+        proof = vehicle_file.certificate_path(source or default_vehicle()).read_bytes()
+        vehicle_file.certificate_path(path).write_bytes(proof)
     return path
 
 
@@ -101,8 +113,9 @@ def _intervention(o: Outcome) -> str:
 ROWS: Sequence[tuple[str, Callable[[Outcome], str]]] = (
     ("collision", _collision),
     ("least distance", _distance),
+    ("distance at the end", lambda o: "-" if o.final_distance is None else f"{o.final_distance:.2f} m"),
     ("speed at the end", lambda o: f"{o.final_speed:.1f} m/s"),
-    ("strongest braking", lambda o: f"{max(o.deceleration_max, 0.0):.1f} m/s^2"),
+    ("strongest braking", lambda o: f"{o.deceleration_max:.1f} m/s^2"),
     ("jerk (rms)", lambda o: f"{o.jerk_rms:.1f} m/s^3"),
     ("first stop demanded", _intervention),
 )
@@ -126,3 +139,32 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `demo`."""
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="results (default: demo)")
 
+
+def run_demo(args: argparse.Namespace) -> int:
+    """Execute `demo`: the first scenario, recorded and replayed; 1 when the supervised run ends in a collision."""
+    scenario, config = STOPPED_VEHICLE, load(None)
+    print(f"{scenario.title}.")
+    without = simulate(scenario, config, 0, supervised=False)
+    print(f"without supervisor: {_ending(without)}")
+    supervised = simulate(scenario, config, 0, supervised=True)
+    print(f"with supervisor:    {_ending(supervised)}")
+    recording = args.out / RECORDING
+    write_bag(supervised, recording, without)
+    vehicle = write_vehicle(supervised, args.out / f"{config.vehicle.name}.yaml")
+    summary = replay(recording, args.out, Options(config=vehicle))
+    same = "the same decisions again" if summary["differing_modes"] == 0 else "OTHER decisions than recorded"
+    print(f"recorded:           {recording}")
+    print(f"replayed:           {summary['ticks']} ticks, {same}")
+    print(f"report:             {args.out / 'report.html'}")
+    return int(supervised.outcome.collision)
+
+
+def _ending(ended: Run) -> str:
+    """One line on how a run ended."""
+    o = ended.outcome
+    if o.collision:
+        return f"collision after {o.collision_time:.1f} s with {o.impact_speed:.1f} m/s"
+    if o.final_speed > 0.0 or o.final_distance is None:
+        return f"no collision, still at {o.final_speed:.1f} m/s at the end"
+    braked = f"first braking after {o.first_intervention:.1f} s, " if o.first_intervention is not None else ""
+    return f"{braked}stop with {o.final_distance:.1f} m left"

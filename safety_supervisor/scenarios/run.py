@@ -47,6 +47,8 @@ class Outcome:
     """Speed of ego relative to what it hit [m/s]."""
     minimal_distance: float | None
     """Between ego's body and anything else [m]; None when the world is empty."""
+    final_distance: float | None
+    """The same at the end of the run [m]."""
     final_speed: float
     """Ego's speed at the end [m/s]."""
     modes: tuple[tuple[float, str], ...]
@@ -260,9 +262,10 @@ def _outcome(
         collision_time=float(states[-1, 0]) if impact is not None else None,
         impact_speed=impact,
         minimal_distance=least if math.isfinite(least) else None,
+        final_distance=gaps[-1] if math.isfinite(gaps[-1]) else None,
         final_speed=float(states[-1, 4]),
         modes=tuple((seconds(d.t - EPOCH), Mode(d.mode).name) for d in changes),
         first_intervention=first,
-        deceleration_max=float(-states[:, 5].min()),
+        deceleration_max=max(float(-states[:, 5].min()), 0.0) + 0.0,
         jerk_rms=float(np.sqrt(np.mean(jerk * jerk))) if len(jerk) else 0.0,
     )

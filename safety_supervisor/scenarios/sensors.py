@@ -26,6 +26,10 @@ REFLECTIONS_MAX = 4
 """Largest mean number of further reflections of one body in one scan."""
 RESOLUTION = 0.03
 """Angle [rad] that separates two reflections of one body."""
+CENTRES = (0.1, 0.5, 0.9)
+"""Where on a face of a body its reflection centres are, as shares of its width."""
+CENTRE_SIGMA = 0.1
+"""How far a centre wanders from scan to scan [m]."""
 POST_DETECTION = 0.2
 """Probability that a near guard-rail post returns an echo of its own in one scan."""
 POST_RANGE = 70.0
@@ -120,7 +124,10 @@ def _reflections(
 
 
 def _on_visible_edges(corners: Floats, at: Mounted, count: int, rng: np.random.Generator) -> Floats:
-    """Draw points on the edges that face the sensor, by the width that each one shows."""
+    """Draw reflection centres on the edges that face the sensor, by the width that each one shows.
+
+    Corners, wheel houses and the middle of a face reflect, not every point of it (Bühren and Yang, IV 2006).
+    """
     ends = np.roll(corners, -1, axis=0)
     along, to = ends - corners, (corners + ends) / 2 - (at.x, at.y)
     shown = np.maximum(along[:, 0] * to[:, 1] - along[:, 1] * to[:, 0], 0.0) / np.hypot(to[:, 0], to[:, 1])
@@ -128,8 +135,8 @@ def _on_visible_edges(corners: Floats, at: Mounted, count: int, rng: np.random.G
     if total <= 0.0:  # only from within the body, that is after a collision
         return np.zeros((0, 2))
     edge = rng.choice(4, count, p=shown / total)
-    share = rng.uniform(0.05, 0.95, (count, 1))
-    return np.asarray(corners[edge] + share * along[edge])
+    share = rng.choice(CENTRES, (count, 1))
+    return np.asarray(corners[edge] + share * along[edge] + rng.normal(0.0, CENTRE_SIGMA, (count, 2)))
 
 
 def _in_view(points: Floats, sensor: Sensor, at: Mounted) -> Bools:
