@@ -5,7 +5,7 @@ a smaller closing acceleration only lowers the closing distance).
 """
 
 from safety_supervisor.core import envelopes, motion
-from safety_supervisor.prove.claims import RANGES, WITHOUT, Dual, claim
+from safety_supervisor.prove.claims import RANGES, WITHOUT, Dual, claim, rate_of
 
 
 def closing_at_the_end(closing_speed, closing_acceleration, horizon):
@@ -80,7 +80,7 @@ def monotone(world, better=BETTER):
     conclusions = {}
     for name, sign in better.items():
         moved = (Dual(value[n], 1) if n == name else value[n] for n in better)
-        conclusions[f"monotone in {name}"] = sign * envelopes.ttc_margin(*moved).rate >= 0
+        conclusions[f"monotone in {name}"] = sign * rate_of(envelopes.ttc_margin(*moved)) >= 0
     return conclusions
 
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from safety_supervisor.core.config import GROUPS, Config, parameters
 from safety_supervisor.prove.duals import Dual as Dual
+from safety_supervisor.prove.duals import rate_of as rate_of
 from safety_supervisor.prove.terms import implies as implies
 
 RANGES = "any parameters"

@@ -1,9 +1,9 @@
 """Numbers that carry their rate of change: the shipped function run on them gives its own time derivative.
 
 `Dual(value, rate)` works over any numbers (floats, fractions, terms). Barrier claims use it: along every
-admissible motion the margin never falls. Where `np.maximum` and its like choose, the rate is that of the
-chosen side; along a motion both sides agree there almost always, which is all that "never falls" needs
-(docs/proofs.md).
+admissible motion the margin never falls. Where both sides of `np.maximum` or `np.minimum` are equal, the rate is
+that of the second one: along a motion the rates of both agree at almost all such moments, and the integral of the
+rate, which is all that a barrier needs, does not see the others (docs/proofs.md).
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
     _OPERATIONS: ClassVar[dict[Any, Callable[..., Any]]] = {}
 
 
+def rate_of(x: Any) -> Any:
+    """Return the rate of change of any number: 0 for one that does not depend on what moves."""
+    return x.rate if isinstance(x, Dual) else 0
+
+
 def _scaled(x: Any, rate: Any) -> Any:
     """Return x * rate, and keep the formula short where nothing changes."""
     return 0 if isinstance(rate, int) and rate == 0 else x * rate
@@ -74,8 +79,8 @@ Dual._OPERATIONS.update({
     np.negative: lambda x: Dual(-x.value, -x.rate),
     np.multiply: _multiply,
     np.true_divide: _divide,
-    np.maximum: lambda x, y: choose(x.value >= y.value, x, y),
-    np.minimum: lambda x, y: choose(x.value <= y.value, x, y),
+    np.maximum: lambda x, y: choose(x.value > y.value, x, y),
+    np.minimum: lambda x, y: choose(x.value < y.value, x, y),
     np.less: _compare(operator.lt),
     np.less_equal: _compare(operator.le),
     np.greater: _compare(operator.gt),

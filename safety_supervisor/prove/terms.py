@@ -43,16 +43,16 @@ class Path:
 
     def decide(self, condition: Any) -> bool:
         """Choose whether `condition` holds on this path, and remember the other choice if it is possible."""
-        condition = z3.simplify(condition)
-        if z3.is_true(condition) or z3.is_false(condition):
-            return z3.is_true(condition)
-        if condition.get_id() not in self._known:
+        plain = z3.simplify(condition)
+        if z3.is_true(plain) or z3.is_false(plain):
+            return z3.is_true(plain)
+        if plain.get_id() not in self._known:
             at = len(self._taken)
             choice = self._script[at] if at < len(self._script) else self._explore(condition)
             self._taken.append(choice)
-            self._known[condition.get_id()] = (choice, condition)
+            self._known[plain.get_id()] = (choice, plain)  # plain is kept, see _define
             self.constraints.append(condition if choice else z3.Not(condition))
-        return self._known[condition.get_id()][0]
+        return self._known[plain.get_id()][0]
 
     def _explore(self, condition: Any) -> bool:
         holds = self._feasible([*self.constraints, condition])
