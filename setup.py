@@ -68,7 +68,7 @@ setup(
     maintainer_email="maintainers@safety-supervisor.invalid",
     license="Apache-2.0",
     packages=find_packages(exclude=["test", "test.*"]),
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed", "replay/assets/*"]},
     data_files=data_files(),
     zip_safe=False,  # the package reads files that lie beside its modules
     python_requires=">=3.10",  # ROS 2 humble, the oldest supported distribution, has 3.10

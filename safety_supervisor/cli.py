@@ -96,7 +96,7 @@ def _dispatch(argv: list[str]) -> int:
     parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     commands = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
     for verb in VERBS:
-        own = commands.add_parser(verb.name, help=verb.help, description=verb.help.capitalize() + ".")
+        own = commands.add_parser(verb.name, help=verb.help, description=verb.help[0].upper() + verb.help[1:] + ".")
         if verb is chosen:
             verb.function(verb.arguments)(own)
     if argv and not argv[0].startswith("-") and chosen is None:
@@ -166,8 +166,9 @@ def parameter_table() -> list[str]:
     """Return the Markdown table of every declared parameter, made from the declarations."""
     from safety_supervisor.core.config import GROUPS, Sensor, parameters
 
+    groups: list[tuple[str, type[Any]]] = [*GROUPS.items(), ("sensors.<name>", Sensor)]
     lines = ["| parameter | default | unit | allowed | meaning |", "|---|---|---|---|---|"]
-    for prefix, group in [*GROUPS.items(), ("sensors.<name>", Sensor)]:
+    for prefix, group in groups:
         for spec in parameters(group):
             meta = spec.metadata
             unit = meta["unit"].replace("|", "\\|")
@@ -183,7 +184,8 @@ def _effective(config: Any, source: str) -> list[str]:
 
     groups = [(name, getattr(config, name)) for name in GROUPS]
     groups += [(f"sensors.{name}", sensor) for name, sensor in config.sensors]
-    lines = [f"# {source}: valid; digest {config.digest}; certificate {config.certificate or 'none (shadow mode only)'}"]
+    certificate = config.certificate or "none (shadow mode only)"
+    lines = [f"# {source}: valid; digest {config.digest}; certificate {certificate}"]
     for prefix, group in groups:
         for spec in parameters(type(group)):
             value = getattr(group, spec.name)

@@ -88,7 +88,8 @@ class _Rosbags:
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
         self.ros1 = path.suffix == ".bag"
-        self._reader: Any = stack.enter_context(Reader1(path) if self.ros1 else Reader2(path))
+        reader: Any = Reader1(path) if self.ros1 else Reader2(path)
+        self._reader: Any = stack.enter_context(reader)
         self._connections = sorted(self._reader.connections, key=lambda c: (c.topic, c.id))
         self.types = {c.topic: c.msgtype for c in self._connections}
         languages = {MessageDefinitionFormat.MSG: "msg", MessageDefinitionFormat.IDL: "idl"}

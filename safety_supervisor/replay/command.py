@@ -51,9 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fail-on", metavar="MODE", type=str.upper, choices=modes, help=f"exit 1 if reached: {', '.join(modes)}"
     )
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="change a parameter, for example timing.period=0.1"
-    )
+    example = "change a parameter, for example timing.period=0.1"
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=example)
     parser.add_argument("--no-report", action="store_true", help="write no report.html")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
 
@@ -65,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     result = replay(args.bag, out, options)
     if args.fail_on is None:
         return 0
-    reached = [name for name, ticks in result["modes"].items() if ticks and rank(Mode[name]) >= rank(Mode[args.fail_on])]
+    limit = rank(Mode[args.fail_on])
+    reached = [name for name, ticks in result["modes"].items() if ticks and rank(Mode[name]) >= limit]
     if reached:
         print(f"safety-supervisor: --fail-on {args.fail_on}: reached {', '.join(reached)}", file=sys.stderr)
     return 1 if reached else 0
@@ -200,7 +200,8 @@ def _introduce(replayed: Run, source: str, notes: Sequence[str]) -> None:
     print(f"bag      {bag.path}: {sum(t.count for t in bag.topics)} messages, {bag.duration:.1f} s")
     if bag.recovered:
         print(f"         recovered: {'; '.join(bag.notes)}")
-    print(f"config   {source} ({replayed.config.digest[:12]}, certificate {(replayed.config.certificate or 'none')[:12]})")
+    certificate = (replayed.config.certificate or "none")[:12]
+    print(f"config   {source} ({replayed.config.digest[:12]}, certificate {certificate})")
     for note in [*replayed.wiring.notes, *notes]:
         print(f"         {note}")
     for topic, used in sorted(replayed.wiring.used_as.items()):

@@ -19,7 +19,8 @@ from safety_supervisor.replay.bag import Bag, Topic
 
 OWN = ("scenario", "safety_supervisor")
 """First parts of topics that are results, never inputs."""
-TAILS = {"tracks", "scan", "scans", "points", "point_cloud", "pointcloud", "detections", "objects", "range", "raw", "data"}
+TAILS = {"tracks", "scan", "scans", "points", "point_cloud", "pointcloud", "detections", "objects", "range", "raw"}
+"""Last parts of topics that say nothing about which sensor it is."""
 DEFAULT_RADAR = "radar_front"
 
 
@@ -143,7 +144,7 @@ def _ultrasonic(bag: Bag, topic: Topic, vehicle: Vehicle) -> Sensor:
         "range_max": float(getattr(msg, "max_range", math.nan)),
     }
     usual = {"half_angle": 0.5, "range_min": 0.2, "range_max": 5.0, "sigma_range": 0.03}
-    view = {**usual, **{name: value for name, value in given.items() if _allowed(name, value)}}
+    view: dict[str, Any] = {**usual, **{name: value for name, value in given.items() if _allowed(name, value)}}
     if view["range_min"] >= view["range_max"]:
         view.update(range_min=0.0)
     return Sensor(kind="ultrasonic", topic=topic.name, x=x, y=y, yaw=yaw, **view)

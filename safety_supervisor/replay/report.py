@@ -176,11 +176,12 @@ def _tracks(decision: Decision, ego: Odometry) -> list[list[Any]]:
     velocity = np.stack([c * vx + s * vy, c * vy - s * vx], axis=1)
     distance = np.hypot(place[:, 0], place[:, 1])
     named = np.isin(tracks.id, [i for i in (decision.assessment.track, decision.assessment.lead) if i is not None])
-    usable = np.isfinite(place).all(axis=1) & np.isfinite(velocity).all(axis=1)
+    named = np.atleast_1d(named)
+    usable = np.isfinite(np.concatenate([place, velocity], axis=1)).all(axis=1)
     order = [i for i in np.lexsort((tracks.id, distance, ~named)) if usable[i] and (named[i] or distance[i] < REACH)]
+    shown = [(i, (*place[i], *velocity[i])) for i in order[:TRACKS_MAX]]
     return [
-        [int(tracks.id[i]), *(_r(v) for v in (*place[i], *velocity[i])), _r(tracks.existence[i], 4), int(tracks.moved[i])]
-        for i in order[:TRACKS_MAX]
+        [int(tracks.id[i]), *map(_r, motion), _r(tracks.existence[i], 4), int(tracks.moved[i])] for i, motion in shown
     ]
 
 
@@ -219,8 +220,9 @@ def _ghost(pictures: Pictures, ghost: Sequence[tuple[int, float, float, float]])
     """[s, x, y, yaw] of ego without supervisor, thinned out."""
     if not pictures.times:
         return []
-    stride = max(1, len(ghost) // POINTS_MAX)
-    return [[round(seconds(t - pictures.times[0]), 3), round(x, 2), round(y, 2), round(yaw, 4)] for t, x, y, yaw in ghost[::stride]]
+    thinned = ghost[:: max(1, len(ghost) // POINTS_MAX)]
+    start = pictures.times[0]
+    return [[round(seconds(t - start), 3), round(x, 2), round(y, 2), round(yaw, 4)] for t, x, y, yaw in thinned]
 
 
 # --- timeline -------------------------------------------------------------------------------------------------

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from safety_supervisor import __version__
-from safety_supervisor.core.config import Config, to_mapping
+from safety_supervisor.core.config import to_mapping
 from safety_supervisor.core.world import Decision, Mode, seconds
 from safety_supervisor.messages import normalised
 from safety_supervisor.replay.replay import Run
 
 QUIET = (Mode.INIT, Mode.NOMINAL)
 """Modes in which the policy's plan passes, or nothing is asked yet; every other mode is an intervention."""
+PHASES_MAX = 50
+"""Changes of mode that are kept of one intervention."""
 LEAD_AFTER = 2.0
 """The share of ticks with a lead counts from this long after the first tick [s]."""
 
@@ -40,10 +42,13 @@ class Intervention:
     codes: list[str] = field(default_factory=list)
     speed: float | None = None
     margin: float | None = None
+    phases: list[tuple[int, Mode, str, str]] = field(default_factory=list)
+    """(start, mode, code, reason) of each change of mode, `PHASES_MAX` at most."""
 
     def add(self, decision: Decision) -> None:
         """Take one more tick; the first tick of the strongest mode gives the reason."""
         self.end = decision.t
+        self._phase(decision)
         stronger = not self.reason or rank(decision.mode) > rank(self.mode)
         if stronger and decision.reasons:
             first = decision.reasons[0]
@@ -54,6 +59,11 @@ class Intervention:
         margin = decision.assessment.margin
         if np.isfinite(margin):
             self.margin = float(margin) if self.margin is None else min(self.margin, float(margin))
+
+    def _phase(self, decision: Decision) -> None:
+        if len(self.phases) < PHASES_MAX and (not self.phases or self.phases[-1][1] != decision.mode):
+            code, text = (decision.reasons[0].code.value, decision.reasons[0].text) if decision.reasons else ("", "")
+            self.phases.append((decision.t, decision.mode, code, text))
 
     def as_dict(self, start: int) -> dict[str, Any]:
         """Return the entry of the summary; `start` is the first tick."""
@@ -69,6 +79,10 @@ class Intervention:
             "codes": self.codes,
             "speed": _rounded(self.speed, 3),
             "margin_min_m": _rounded(self.margin, 3),
+            "phases": [
+                {"start_s": round(seconds(t - start), 3), "mode": mode.name, "code": code, "reason": text}
+                for t, mode, code, text in self.phases
+            ],
         }
 
 
@@ -92,6 +106,8 @@ class Collector:
     interventions: list[Intervention] = field(default_factory=list)
     spells: list[Spell] = field(default_factory=list)
     margins: dict[str, tuple[float, int]] = field(default_factory=dict)
+    margin: float | None = None
+    """Smallest margin that decided [m]."""
     not_evaluated: int = 0
     plan_sources: dict[str, int] = field(default_factory=dict)
     lead: int = 0
@@ -123,7 +139,10 @@ class Collector:
         self._last = decision
 
     def _margins(self, decision: Decision) -> None:
-        self.not_evaluated += bool(np.isnan(decision.assessment.margin))
+        smallest = float(decision.assessment.margin)
+        self.not_evaluated += bool(np.isnan(smallest))
+        if np.isfinite(smallest):
+            self.margin = smallest if self.margin is None else min(self.margin, smallest)
         for rule, margin in decision.assessment.margins:
             best = self.margins.get(rule)
             if np.isfinite(margin) and (best is None or margin < best[0]):
@@ -155,7 +174,9 @@ class Collector:
         return max(self.plan_sources, key=lambda s: self.plan_sources[s], default="")
 
 
-def summary(run: Run, collector: Collector, source: str, notes: Sequence[str], timing: Mapping[str, Any]) -> dict[str, Any]:
+def summary(
+    run: Run, collector: Collector, source: str, notes: Sequence[str], timing: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the summary of a replay; everything in it but `processing` and `versions` follows from bag and config."""
     bag, c = run.bag, collector
     return {
@@ -178,12 +199,13 @@ def summary(run: Run, collector: Collector, source: str, notes: Sequence[str], t
         "plan_source": c.plan_source,
         "plan_sources": c.plan_sources,
         "lead_confirmed_share": round(c.lead / c.lead_ticks, 6) if c.lead_ticks else None,
+        "margin_min_m": _rounded(c.margin, 6),
         "margins_min": {
             rule: {"margin_m": round(value, 6), "t": t, "at_s": round(seconds(t - c.start), 3)}
             for rule, (value, t) in c.margins.items()
         },
         "ticks_not_evaluated": c.not_evaluated,
-        "config": {"digest": run.config.digest, "source": source, "values": _values(run.config)},
+        "config": {"digest": run.config.digest, "source": source, "values": to_mapping(run.config)},
         "certificate": run.config.certificate,
         "processing": dict(timing),
         "versions": versions(),
@@ -192,18 +214,20 @@ def summary(run: Run, collector: Collector, source: str, notes: Sequence[str], t
 
 def _inputs(run: Run) -> dict[str, Any]:
     used = run.wiring.used_as
-    listed = [{"topic": t.name, "type": t.msgtype, "count": t.count} for t in run.bag.topics]
+    listed: list[dict[str, Any]] = [{"topic": t.name, "type": t.msgtype, "count": t.count} for t in run.bag.topics]
     found = [{**entry, "used_as": used[entry["topic"]]} for entry in listed if entry["topic"] in used]
     unknown = {t.name for t in run.bag.topics if not t.readable}
     ignored = [
-        {**entry, "why": "type definition is not known" if entry["topic"] in unknown else _why_ignored(entry["topic"])}
+        {**entry, "why": _why_ignored(entry["topic"], entry["topic"] in unknown)}
         for entry in listed
         if entry["topic"] not in used
     ]
     return {"found": found, "missing": run.wiring.missing, "ignored": ignored}
 
 
-def _why_ignored(topic: str) -> str:
+def _why_ignored(topic: str, unknown: bool) -> str:
+    if unknown:
+        return "its type definition is not known"
     return "result of a simulated run" if normalised(topic).startswith("scenario/") else "not an input of this vehicle"
 
 
@@ -216,10 +240,6 @@ def _spell(spell: Spell, start: int) -> dict[str, Any]:
         "end_s": round(seconds(spell.end - start), 3),
         "ticks": spell.ticks,
     }
-
-
-def _values(config: Config) -> dict[str, Any]:
-    return to_mapping(config)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

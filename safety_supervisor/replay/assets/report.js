@@ -23,6 +23,13 @@ function pill(mode) {
   return made;
 }
 
+function dot(mode) {
+  const made = element("span", null, { class: "dot" }), mark = element("i");
+  mark.style.background = COLORS[mode];
+  made.append(mark, document.createTextNode(mode.replaceAll("_", " ")));
+  return made;
+}
+
 function table(id, head, rows, empty) {
   const made = byId(id);
   if (!rows.length) {
@@ -40,7 +47,7 @@ function table(id, head, rows, empty) {
       line.append(td);
     });
     if (row.at !== undefined) {
-      line.className = "link";
+      line.className = row.phase ? "link phase" : "link";
       line.tabIndex = 0;
       line.dataset.at = row.at;
       line.dataset.end = row.end === undefined ? row.at : row.end;
@@ -62,6 +69,13 @@ function head() {
   byId("title").textContent = S.bag;
   byId("lead-line").textContent =
     `Replay of ${fixed(S.duration_s, 1)} s in ${S.ticks} ticks, ${S.grouping}. Plan judged: ${S.plan_source || "none"}.`;
+  for (const [key, who] of [["unsupervised", "Without the supervisor"], ["supervised", "With it"]]) {
+    const run = S.scenario && S.scenario[key];
+    if (!run || typeof run.collision !== "boolean") continue;
+    const hit = `collision after ${fixed(run.collision_time, 1, "s")} at ${fixed(run.impact_speed, 1, "m/s")}`;
+    const miss = `no collision, ${fixed(run.final_distance, 1, "m")} left at the end`;
+    byId("scenario-line").append(element("span", `${who}: ${run.collision ? hit : miss}. `, { class: run.collision ? "hit" : "miss" }));
+  }
   const quiet = (S.modes.NOMINAL || 0) / Math.max(1, S.ticks);
   tile((100 * quiet).toFixed(1) + " %", "of ticks NOMINAL");
   tile(S.interventions.length, S.interventions.length === 1 ? "intervention" : "interventions");
@@ -69,24 +83,32 @@ function head() {
   const strongest = order.filter((m) => S.modes[m]).pop();
   if (strongest) tile(strongest.replaceAll("_", " ").toLowerCase(), "strongest mode");
   if (S.lead_confirmed_share !== null) tile((100 * S.lead_confirmed_share).toFixed(1) + " %", "of ticks with a lead");
-  const margins = Object.values(S.margins_min).map((m) => m.margin_m);
-  if (margins.length) tile(fixed(Math.min(...margins), 2, "m"), "smallest margin");
+  if (S.margin_min_m !== null) tile(fixed(S.margin_min_m, 2, "m"), "smallest margin");
   if (S.processing.tick_ms) tile(fixed(S.processing.tick_ms.p99, 1, "ms"), "per tick, 99 %");
   const notices = S.notes.slice();
   if (S.recovered) notices.unshift("The recording is damaged; what could be read was replayed.");
   if (S.plan_source === "extrapolation") notices.unshift("No usable plan: the physical extrapolation of the present motion was judged.");
   if (!S.certificate) notices.push("No certificate matches this parameter set: a vehicle with it would run in shadow mode.");
-  for (const text of new Set(notices)) byId("notices").append(element("div", text, { class: "notice" }));
+  if (!notices.length) return;
+  const list = element("ul", null, { class: "notice" });
+  for (const text of new Set(notices)) list.append(element("li", text));
+  byId("notices").append(list);
 }
 
 function tables() {
   table("interventions",
     [["from", "number"], ["to", "number"], ["mode"], ["reason", "wide"], ["code"], ["track", "number"], ["ego", "number"], ["margin", "number"]],
-    S.interventions.map((i) => ({
-      at: i.start_s, end: i.end_s,
-      cells: [fixed(i.start_s, 2, "s"), fixed(i.end_s, 2, "s"), pill(i.mode), i.reason || "–", i.codes.join(", "),
-        i.track === null ? "–" : i.track, fixed(i.speed, 1, "m/s"), fixed(i.margin_min_m, 2, "m")],
-    })), "None: the plan was passed in every tick.");
+    S.interventions.flatMap((i) => {
+      const whole = {
+        at: i.start_s, end: i.end_s,
+        cells: [fixed(i.start_s, 2, "s"), fixed(i.end_s, 2, "s"), pill(i.mode), i.reason || "–", i.codes.join(", "),
+          i.track === null ? "–" : i.track, fixed(i.speed, 1, "m/s"), fixed(i.margin_min_m, 2, "m")],
+      };
+      if (i.phases.length < 2) return [whole];
+      return [whole, ...i.phases.map((p) => ({
+        at: p.start_s, phase: true, cells: [fixed(p.start_s, 2, "s"), "", dot(p.mode), p.reason, p.code, "", "", ""],
+      }))];
+    }), "None: the plan was passed in every tick.");
   table("findings", [["from", "number"], ["to", "number"], ["finding"], ["input"], ["what", "wide"]],
     S.findings.map((f) => ({ at: f.start_s, end: f.end_s, cells: [fixed(f.start_s, 2, "s"), fixed(f.end_s, 2, "s"), f.code, f.source, f.text] })),
     "None: every expected input was there, fresh and sound.");
@@ -111,7 +133,8 @@ function tables() {
 // --- bird's-eye view ------------------------------------------------------------------------------------------
 
 const canvas = byId("canvas"), pen = canvas.getContext("2d");
-let index = 0, playing = false, zoomed = 45;
+const slow = F.every((f) => f.e[3] === null || Math.abs(f.e[3]) < 5);
+let index = 0, playing = false, zoomed = slow ? 80 : 45, labels = [];
 
 function scale() { return 2.2 * Math.pow(34 / 2.2, zoomed / 100); } // pixels per metre
 
@@ -124,12 +147,14 @@ function draw() {
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.clearRect(0, 0, width, height);
   if (!F.length) return;
+  labels = [];
   const f = F[index], k = scale(), x0 = width * 0.2, y0 = height / 2;
   const at = (x, y) => [x0 + x * k, y0 - y * k];
   grid(f, k, width, height, x0, y0);
   corridor(f, at, k);
   polyline(f.p, at, css("--path"), 2);
   polyline(f.f, at, css("--fallback"), 2, [6, 5]);
+  stop(f.f, at);
   trail(f, at);
   ghost(f, at);
   f.u.forEach((arc) => sector(arc, at, k));
@@ -172,6 +197,15 @@ function polyline(flat, at, color, width, dash) {
   }
   pen.stroke();
   pen.setLineDash([]);
+}
+
+function stop(flat, at) {
+  // The end of the fallback: where ego would stand.
+  if (flat.length < 4) return;
+  const n = flat.length, half = D.vehicle.width / 2;
+  const dx = flat[n - 2] - flat[n - 4], dy = flat[n - 1] - flat[n - 3], length = Math.hypot(dx, dy) || 1;
+  const nx = -dy / length * half, ny = dx / length * half;
+  polyline([flat[n - 2] + nx, flat[n - 1] + ny, flat[n - 2] - nx, flat[n - 1] - ny], at, css("--fallback"), 3);
 }
 
 function corridor(f, at, k) {
@@ -268,6 +302,10 @@ function object(f, t, at, k) {
 function label(text, x, y, color) {
   pen.font = '11px system-ui, "DejaVu Sans", sans-serif';
   pen.textAlign = "center";
+  // Labels give way upwards to those already there.
+  const half = pen.measureText(text).width / 2 + 2;
+  while (labels.some((l) => Math.abs(l.y - y) < 13 && Math.abs(l.x - x) < l.half + half)) y -= 13;
+  labels.push({ x, y, half });
   pen.lineWidth = 3;
   pen.strokeStyle = css("--road");
   pen.strokeText(text, x, y);
@@ -336,7 +374,7 @@ function show(next) {
   draw();
   moment();
   cursor();
-  for (const row of document.querySelectorAll("#interventions tr.link")) {
+  for (const row of document.querySelectorAll("#interventions tr.link:not(.phase)")) {
     row.classList.toggle("current", Number(row.dataset.at) <= T[index] && T[index] <= Number(row.dataset.end));
   }
 }
@@ -401,7 +439,7 @@ function figure() {
     traces.push({
       type: "bar", orientation: "h", name, base: runs.map((r) => r[0]), x: runs.map((r) => Math.max(r[1] - r[0], 0.01)),
       y: runs.map(() => "mode"), marker: { color: COLORS[mode], line: { width: 0 } }, width: 1, xaxis: "x", yaxis: "y",
-      hovertemplate: `${name}<br>from %{base:.2f} s<extra></extra>`, legendgroup: "mode",
+      hovertemplate: `${name}<br>from %{base:.2f} s<extra></extra>`,
     });
   }
   const colors = ["#2463c4", "#d9531e", "#1f9d63", "#8e2bb8", "#c79a0a", "#0f8b9d", "#b5487b", "#6b7280"];
@@ -443,7 +481,7 @@ function timeline() {
     return;
   }
   const { traces, layout } = figure();
-  Plotly.react(plots, traces, layout, { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] }).then(cursor);
+  Plotly.react(plots, traces, layout, { displayModeBar: false, responsive: true }).then(cursor);
   if (plots.dataset.wired) return;
   plots.dataset.wired = "1";
   plots.on("plotly_click", (event) => seek(event.points[0].x !== undefined && event.points[0].data.type !== "bar" ? event.points[0].x : event.points[0].data.base[event.points[0].pointIndex]));
@@ -479,6 +517,7 @@ function start() {
   tables();
   legend();
   byId("slider").max = Math.max(0, F.length - 1);
+  byId("zoom").value = zoomed;
   byId("slider").addEventListener("input", (e) => { play(false); show(Number(e.target.value)); });
   byId("zoom").addEventListener("input", (e) => { zoomed = Number(e.target.value); draw(); });
   byId("play").addEventListener("click", () => play(!playing));
