@@ -114,8 +114,10 @@ def _length(plan: Plan, ego: Odometry, config: Config) -> Iterator[Finding]:
 
 
 def _jump(plan: Plan, previous: Plan | None, ego: Odometry, config: Config) -> Iterator[Finding]:
-    """Consecutive plans must agree about the next second, laterally."""
-    if previous is None or len(previous.time) < 2 or not seconds(plan.t - previous.t) < config.plan_check.interval_max:
+    """Consecutive plans must agree about the next second, laterally; a broken plan says nothing to agree with."""
+    if previous is None or any(_shape(previous, config)):
+        return
+    if not abs(seconds(plan.t - previous.t)) < config.plan_check.interval_max:
         return
     now = seconds(ego.t - plan.t)
     times = np.linspace(now, now + 1.0, 6)
