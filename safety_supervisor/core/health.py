@@ -17,6 +17,7 @@ from safety_supervisor.core.world import (
     Finding,
     Health,
     Inputs,
+    Odometry,
     RadarScan,
     Severity,
     nanoseconds,
@@ -45,6 +46,14 @@ SPECIAL: dict[Code, Severity] = {
     Code.PLAN_TOO_SHORT: Severity.DEGRADED,
     Code.PLAN_JUMP: Severity.DEGRADED,
 }
+
+
+SPEED_MAX = 100.0
+"""No vehicle of any domain is faster [m/s]; the declared domain (odd.speed_max) is judged later, and milder."""
+YAW_RATE_MAX = 20.0
+"""[rad/s]"""
+POSITION_MAX = 1e9
+"""Beyond it a double no longer resolves what the envelopes need [m]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,15 @@ def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memor
 
     for bad in inputs.invalid:
         refuse(bad.source, Code[f"{_family(bad.source, kinds)}_INVALID"], bad.why)
-    radar = tuple(s for s in inputs.radar if s.sensor in kinds and take(s.sensor, s.t, "RADAR", _content(s)))
+    def usable(name: str, kind: str, why: str) -> bool:
+        if why:
+            refuse(name, Code[f"{kind}_INVALID"], why)
+        return not why
+
+    radar = tuple(
+        s for s in inputs.radar
+        if s.sensor in kinds and usable(s.sensor, "RADAR", _bad_scan(s)) and take(s.sensor, s.t, "RADAR", _content(s))
+    )  # fmt: skip
     # A NaN ping is a message but not a reading (REP-117): it does not refresh the input.
     pings = tuple(
         r for r in inputs.ranges
@@ -102,7 +119,10 @@ def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memor
     for ping in pings:
         if np.isnan(ping.range):
             refuse(ping.sensor, Code.ULTRASONIC_INVALID, "range is NaN")
-    odometry = tuple(o for o in inputs.odometry if take("odometry", o.t, "ODOMETRY"))
+    odometry = tuple(
+        o for o in inputs.odometry
+        if usable("odometry", "ODOMETRY", _bad_odometry(o)) and take("odometry", o.t, "ODOMETRY")
+    )  # fmt: skip
     plans = tuple(p for p in inputs.plans if take("plan", p.t, "PLAN"))
     kept = replace(inputs, radar=radar, ranges=pings, odometry=odometry, plans=plans)
     return Memory(tuple(sorted(sources.items())), t, _jump(memory.tick, t, config)), kept
@@ -183,6 +203,22 @@ def _family(source: str, kinds: dict[str, str]) -> str:
     if source in kinds:
         return "ULTRASONIC" if kinds[source] == "ultrasonic" else "RADAR"
     return source.upper() if source in ("odometry", "plan", "driver") else "INPUT"
+
+
+def _bad_odometry(o: Odometry) -> str:
+    """Say what makes a pose or motion absurd; a yaw rate of NaN means that there is none."""
+    limits = (("x", o.x, POSITION_MAX), ("y", o.y, POSITION_MAX), ("yaw", o.yaw, POSITION_MAX),
+              ("speed", o.speed, SPEED_MAX), ("yaw_rate", 0.0 if np.isnan(o.yaw_rate) else o.yaw_rate, YAW_RATE_MAX))
+    return next((f"{name} is {value:g}" for name, value, limit in limits if not abs(value) <= limit), "")
+
+
+def _bad_scan(scan: RadarScan) -> str:
+    """Say why no row of a scan can be used; an empty scan is good, it says that nothing is there."""
+    columns = (scan.range, scan.azimuth, scan.range_rate)
+    if len({len(c) for c in columns}) > 1:
+        return "columns differ in length"
+    bad = len(scan.range) > 0 and not np.isfinite(columns).all(axis=0).any()
+    return "no row has a finite range, azimuth and range rate" if bad else ""
 
 
 def _content(scan: RadarScan) -> bytes:
