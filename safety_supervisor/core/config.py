@@ -91,7 +91,8 @@ class Envelope:
     acceleration_margin: float = param(0.3, "m/s^2", 0.0, 3.0, "measured on real driving: plan acceleration + 0.3 held")
     sigma_k: float = param(3.0, "", 0.0, 6.0, "one-sided interval, in standard deviations, of gap and speed")
     gap_sigma_floor: float = param(0.25, "m", 0.0, 5.0, "automotive radar range drift 0.44 m p95 in 2 s, measured")
-    speed_error: float = param(0.15, "m/s", 0.0, 2.0, "ego speed reads low by up to this much")
+    speed_error: float = param(0.05, "m/s", 0.0, 2.0, "ego speed reads low by up to this much at any speed")
+    speed_error_ratio: float = param(0.01, "", 0.0, 0.2, "and by this share of it; a real car read 0.9 % low")
     geometry_bound: float = param(0.05, "m", 0.0, 1.0, "error bound of path geometry, taken off every gap")
     object_acceleration_max: float = param(3.0, "m/s^2", 0.0, 10.0, "hardest acceleration of an oncoming object")
 
@@ -118,6 +119,7 @@ class Corridor:
     extrapolation_time: float = param(2.0, "s", 0.1, 5.0, "present motion is extrapolated no further")
     lateral_prediction: float = param(1.0, "s", 0.0, 3.0, "mean lateral motion counts this far; 3 s was not quiet")
     lateral_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd of lateral position that widen it; 3 saw the next lane")
+    lateral_speed_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd taken off a lateral speed, young tracks seem to swerve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,9 @@ class Expected:
     """Thresholds on the deceleration that the expected motion of an object requires of ego."""
 
     clearance: float = param(2.0, "m", 0.0, 10.0, "gap to keep to an object ahead at the end of the approach")
-    cap_threshold: float = param(1.5, "m/s^2", 0.1, 8.0, "speed is capped above this required deceleration")
-    comfort_threshold: float = param(2.0, "m/s^2", 0.1, 8.0, "comfort stop above it")
-    firm_threshold: float = param(3.5, "m/s^2", 0.1, 10.0, "firm stop above it")
+    cap_threshold: float = param(1.2, "m/s^2", 0.1, 8.0, "speed is capped above this required deceleration")
+    comfort_threshold: float = param(1.5, "m/s^2", 0.1, 8.0, "comfort stop above it, while it still suffices")
+    firm_threshold: float = param(2.2, "m/s^2", 0.1, 10.0, "firm stop above it: a comfort stop no longer suffices")
     horizon: float = param(4.0, "s", 0.5, 10.0, "expected motion is followed this far along the plan")
     on_time: float = param(0.1, "s", 0.0, 2.0, "a threshold must be exceeded this long")
     off_time: float = param(0.5, "s", 0.0, 5.0, "and undercut this long before it is forgotten")
@@ -139,7 +141,7 @@ class NearField:
     """Ultrasonic near field."""
 
     stop_distance: float = param(0.3, "m", 0.05, 2.0, "gap kept to a near object")
-    approach_tolerance: float = param(0.15, "m", 0.0, 1.0, "allowed closer when the plan itself stops there")
+    approach_tolerance: float = param(0.2, "m", 0.0, 1.0, "allowed closer when the plan itself stops there")
     speed_max: float = param(4.0, "m/s", 0.1, 10.0, "above it ultrasonics cannot stop the vehicle and radar decides")
 
 
@@ -165,7 +167,7 @@ class Tracking:
     detection_probability: float = param(0.9, "", 0.05, 0.999, "in the field of view, per scan")
     clutter_rate: float = param(10.0, "1/scan", 0.01, 1000.0, "false detections per scan over the whole field of view")
     static_clutter_share: float = param(0.5, "", 0.0, 1.0, "share of clutter with the Doppler of the static world")
-    birth_existence: float = param(0.1, "", 0.001, 0.5, "existence of a track born from one detection")
+    birth_existence: float = param(0.05, "", 0.001, 0.5, "of one detection where clutter is thin")
     delete_existence: float = param(1e-4, "", 1e-6, 0.5, "then dropped; one static return starts above it")
     existence_max: float = param(0.9999999, "", 0.9, 0.99999999, "cap: three misses keep emergency authority")
     persistence_half_life: float = param(5.0, "s", 0.1, 60.0, "existence of an unseen track halves in odds by time")
@@ -173,6 +175,7 @@ class Tracking:
     unseen_time: float = param(2.0, "s", 0.1, 10.0, "then forgotten, in view of a sensor or not")
     reflection_sigma: float = param(0.15, "m", 0.0, 2.0, "wander of the reflection on an extended body")
     cross_speed_sigma: float = param(5.0, "m/s", 0.1, 30.0, "speed across the line of sight at birth")
+    extent_sigma: float = param(0.4, "m", 0.0, 3.0, "wander of the reflection across a body; 0 for point targets")
     cluster_distance: float = param(1.5, "m", 0.0, 10.0, "returns of one body lie closer")
     cluster_speed: float = param(0.75, "m/s", 0.0, 5.0, "and their range rates differ less")
     moving_speed: float = param(1.5, "m/s", 0.1, 10.0, "a track that was significantly faster has moved")
@@ -320,6 +323,10 @@ def cross_rules(config: Config) -> Iterator[tuple[bool, str]]:
                f"expected.comfort_threshold = {x.comfort_threshold}")
     yield rule(x.comfort_threshold <= x.firm_threshold, "expected.comfort_threshold", "<=",
                f"expected.firm_threshold = {x.firm_threshold}")
+    yield rule(x.comfort_threshold < f.comfort_deceleration, "expected.comfort_threshold", "<",
+               f"fallback.comfort_deceleration = {f.comfort_deceleration}, or that stop would come too late")
+    yield rule(x.firm_threshold < f.firm_deceleration, "expected.firm_threshold", "<",
+               f"fallback.firm_deceleration = {f.firm_deceleration}, or that stop would come too late")
     yield rule(a.speed_cap <= a.stop, "authority.speed_cap", "<=", f"authority.stop = {a.stop}")
     yield rule(a.stop <= a.emergency, "authority.stop", "<=", f"authority.emergency = {a.emergency}")
     yield rule(a.emergency <= config.tracking.existence_max, "authority.emergency", "<=",

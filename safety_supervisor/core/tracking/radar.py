@@ -116,8 +116,12 @@ def observe(scan: RadarScan, measured: int, ego: EgoHistory, sensor: Sensor, p: 
     assert at is not None  # track_radar does nothing without odometry
     n = min(len(scan.range), len(scan.azimuth), len(scan.range_rate))
     z = np.stack([scan.range[:n], scan.azimuth[:n], scan.range_rate[:n]], axis=1)
-    sigma = (sensor.sigma_range, sensor.sigma_azimuth, sensor.sigma_range_rate)
-    found = canonical(z, np.broadcast_to(sigma, z.shape), sensor, p)
+    sigma = np.empty_like(z)
+    # Which part of an extended body returns changes from scan to scan; an ECU has settled that in its list.
+    wander = 0.0 if scan.from_objects else p.extent_sigma
+    sigma[:] = (sensor.sigma_range, sensor.sigma_azimuth, sensor.sigma_range_rate)
+    sigma[:, 1] = np.hypot(sensor.sigma_azimuth, wander / np.maximum(z[:, 0], 1.0))
+    found = canonical(z, sigma, sensor, p)
     return Observation(measured, found if scan.from_objects else merged(found, p), sensor_pose(at, sensor), sensor)
 
 

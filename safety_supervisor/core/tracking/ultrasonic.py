@@ -162,8 +162,9 @@ def _echo(
 
 def _spike(belief: Transducer, reading: RangeReading, closing: float, p: Ultrasonics) -> Transducer:
     """Hold an echo that does not fit; `confirm` of them that fit each other are an object: new, or jumped."""
-    reach = p.spike_gate * (math.sqrt(2) * p.sigma + BIRTH_SPEED_SIGMA * seconds(reading.t - belief.spike_t))
-    expected = belief.spike - closing * seconds(reading.t - belief.spike_t)
+    dt = seconds(reading.t - belief.spike_t)
+    expected = belief.spike - closing * dt
+    reach = p.spike_gate * math.sqrt(2) * p.sigma + BIRTH_SPEED_SIGMA * dt
     fits = abs(reading.range - expected) <= reach  # False for NaN: no spike is held yet
     spikes = belief.spikes + 1 if fits else 1
     if spikes >= p.confirm:
@@ -193,7 +194,7 @@ def _predicted(belief: Transducer, t: int, p: Ultrasonics) -> tuple[Floats, Floa
 def _arc(name: str, belief: Transducer | None, sensor: Sensor, t: int, p: Ultrasonics) -> Arc:
     """Return the finding of a transducer at `t`."""
     echo, distance, sigma, rate, confirmed = Echo.BLIND, math.nan, math.nan, math.nan, False
-    if belief is None or (belief.invalid and (belief.x is None or belief.invalid >= p.lose)):
+    if belief is None or _blind(belief, p):
         pass
     elif belief.close:
         echo, distance, sigma, rate, confirmed = Echo.TOO_CLOSE, 0.0, p.sigma, 0.0, belief.close >= p.confirm
@@ -208,6 +209,12 @@ def _arc(name: str, belief: Transducer | None, sensor: Sensor, t: int, p: Ultras
         range_rate=rate, confirmed=confirmed, x=sensor.x, y=sensor.y, yaw=sensor.yaw,
         half_angle=sensor.half_angle,
     )  # fmt: skip
+
+
+def _blind(belief: Transducer, p: Ultrasonics) -> bool:
+    """Return whether the last ping was invalid and nothing is held in memory; that is held for `lose` pings only."""
+    held = belief.x is not None or belief.close > 0
+    return belief.invalid > 0 and (not held or belief.invalid >= p.lose)
 
 
 def _near_edge(belief: Transducer, t: int, p: Ultrasonics) -> tuple[float, float, float]:
