@@ -104,22 +104,28 @@ class Arbiter:
 def arbitrate(
     arbiter: Arbiter,
     demand: Mode,
+    sustain: Mode,
     severity: Severity,
     flags: tuple[bool, bool],
     speed: float,
     t: int,
     config: Config,
 ) -> Arbiter:
-    """Advance the arbitration by one tick; `flags` are (driver, release), `speed` is NaN when unknown [m/s]."""
+    """Advance the arbitration by one tick.
+
+    `sustain` is what a stop under way must go on with although nothing would start it any more; `flags` are (driver,
+    release); `speed` is NaN when unknown [m/s].
+    """
     a = config.arbitration
     arbiter = _debounced(arbiter, demand, t, config)
+    asked = max(arbiter.held, sustain) if arbiter.mode.brakes else arbiter.held
     standing = (arbiter.standing if arbiter.standing is not None else t) if abs(speed) <= a.standstill_speed else None
     standstill = standing is not None and t - standing >= nanoseconds(a.standstill_time)
-    required = REQUIRED[arbiter.held, severity]
+    required = REQUIRED[asked, severity]
     milder = required < arbiter.mode if arbiter.mode != Mode.STANDSTILL else required <= Mode.SPEED_CAP
     calm = (arbiter.calm if arbiter.calm is not None else t) if milder else None
     dwelt = calm is not None and t - calm >= nanoseconds(a.release_dwell)
-    facts = Facts(arbiter.held, severity, flags[0], standstill, flags[1], dwelt)
+    facts = Facts(asked, severity, flags[0], standstill, flags[1], dwelt)
     mode, latched = next_mode(arbiter.mode, arbiter.latched, facts)
     return replace(arbiter, mode=mode, latched=latched, calm=calm if mode == arbiter.mode else None, standing=standing)
 

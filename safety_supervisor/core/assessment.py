@@ -95,14 +95,26 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """Rows by their expected motion."""
+
+    conflict: Bools
+    """(N,) the policy's plan leads into the object."""
+    required: Floats
+    """(N,) deceleration [m/s^2] that keeps clear when a firm stop begins now, 0 without conflict."""
+    demand: Ints
+    cap: Floats
+    """(N,) speed [m/s] from which a comfort stop is enough, inf without conflict."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rated:
     """Rows against one path."""
 
     met: Contacts
     margin: Floats
     ttc_margin: Floats
-    required: Floats
-    cap: Floats
+    expected: Expectation
     demand: Ints
     code: Ints
     """(N,) index into CODES of the rule that demands most."""
@@ -125,8 +137,9 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     demand = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
     told = [_explain(t) for t in sorted(threats, key=lambda t: (-t.demand, t.margin)) if t.demand > Mode.NOMINAL]
     worst = _decisive(threats)
+    smallest = min(margins["longitudinal"], margins["near_field"])
     return Assessment(
-        VERDICT[demand], demand, min(margins["longitudinal"], margins["near_field"]), tuple(margins.items()),
+        VERDICT[demand], demand, _sustain(objects, rated, config), smallest, tuple(margins.items()),
         worst.track if worst else None, _lead(objects, rated, tracks, config),
         (*told, *(reason for _, reason in reasons)), tuple(threats), cap,
     )  # fmt: skip
@@ -165,19 +178,17 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     met = _contacts(o, path, config)
     margin = worst_case(o, met, situation, config)
     inside = margin >= EPS  # written so that NaN falls to braking
-    required, cap = expected_motion(o, met, path, situation, config)
+    expected = expected_motion(o, met, path, situation, config)
     closing = _ego_speed(situation, config) - met.along
     soon = ttc_margin(met.gap - o.keep, closing, situation.acceleration, config.expected.ttc)
-    thresholds = (config.expected.cap_threshold, config.expected.comfort_threshold, config.expected.firm_threshold)
-    expected = Mode.NOMINAL + sum((required > limit).astype(np.int64) for limit in thresholds)
     by_rule = np.stack([
         np.where(inside | o.near, Mode.NOMINAL, Mode.EMERGENCY_STOP),
         np.where(inside | ~o.near, Mode.NOMINAL, Mode.EMERGENCY_STOP),
-        expected,
+        expected.demand,
         np.where((soon >= EPS) | o.near, Mode.NOMINAL, Mode.FIRM_STOP),
     ])  # fmt: skip
     by_rule = np.where(met.hit, np.minimum(by_rule, authority(o, met.gap, config)), Mode.NOMINAL)
-    return Rated(met, margin, soon, required, cap, by_rule.max(axis=0), by_rule.argmax(axis=0))
+    return Rated(met, margin, soon, expected, by_rule.max(axis=0), by_rule.argmax(axis=0))
 
 
 def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
@@ -187,7 +198,8 @@ def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -
     margin = np.where(met.gap <= reach, worst_case(o, met, situation, config), np.inf)
     demand = np.where(margin >= EPS, Mode.NOMINAL, np.minimum(Mode.EMERGENCY_STOP, authority(o, met.gap, config)))
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
-    return Rated(met, margin, inf, zero, inf, demand, np.full(len(o.row), CODES.index(Code.EXTRAPOLATION)))
+    nothing = Expectation(zero.astype(np.bool_), zero, demand, inf)
+    return Rated(met, margin, inf, nothing, demand, np.full(len(o.row), CODES.index(Code.EXTRAPOLATION)))
 
 
 def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) -> Floats:
@@ -210,36 +222,54 @@ def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) 
     return np.where(met.hit, margin, np.inf)
 
 
-def expected_motion(
-    o: Objects, met: Contacts, path: Path, situation: Situation, config: Config
-) -> tuple[Floats, Floats]:
-    """Return (required deceleration [m/s^2], cap [m/s]) of each row; (0, inf) where ego keeps clear.
+def expected_motion(o: Objects, met: Contacts, path: Path, situation: Situation, config: Config) -> Expectation:
+    """Follow the plan among objects that keep their velocity; ask for the mildest stop that would still do.
 
-    Objects keep their velocity. A conflict is met on the plan's own timing, or left behind by it: where the plan ends
-    it must still be able to stop with the comfort threshold. What is required is what ego would have to brake now.
+    A conflict is met on the plan's own timing, or left behind by it: where the plan ends, a comfort stop must still be
+    enough. While an MRM is under way what is required counts from where ego is now, whatever the plan's timing.
     """
-    x, v = config.expected, abs(situation.ego.speed)
-    # Plainly inside, without lateral growth: this layer speaks of what is likely.
-    when, travel = first_conflict(path, o.position, o.velocity, o.half_width, o.clearance, x.horizon, CONFLICT_STEP)
+    x, f, v = config.expected, config.fallback, abs(situation.ego.speed)
     object_speed = np.maximum(met.along, 0.0)
-    conflict = np.isfinite(when)
-    gap = np.where(conflict, travel - object_speed * np.where(conflict, when, 0.0), met.gap)
-    end = float(np.max(path.time[np.isfinite(path.time)], initial=0.0))
-    final = float(path.speed[-1])
-    closing_end = np.maximum(final - object_speed, 0.0)
-    room_end = np.maximum(met.gap + object_speed * end - path.length - o.clearance, 1e-3)
-    later = met.hit & (closing_end * closing_end > 2 * x.comfort_threshold * room_end)
-    if situation.braking:  # the MRM's effect is judged from where ego is now
-        conflict, later, gap = met.hit, met.hit, np.where(met.hit, met.gap, gap)
+    when, travel = first_conflict(path, o.position, met.sure, o.half_width, o.clearance, x.horizon, CONFLICT_STEP)
+    meets = np.isfinite(when)
+    conflict = meets | _left_behind(o, met, object_speed, path, config)
+    gap = np.where(meets, travel - object_speed * np.where(meets, when, 0.0), met.gap)
+    if situation.braking:
+        gap = np.where(met.hit, np.minimum(met.gap, gap), gap)
+    matters = np.isfinite(gap) & ((conflict | met.hit) if situation.braking else conflict)
+    room = np.where(np.isfinite(gap), gap - o.clearance, 0.0)
     closing = np.maximum(v - object_speed, 0.0)
-    delay = config.timing.actuation_delay + o.age
-    room = gap - o.clearance - closing * delay
-    required = np.minimum(closing * closing / (2 * np.maximum(room, 1e-3)), MAX_REQUIRED)
-    usable = np.maximum(gap - o.clearance, 0.0)
+    wait = config.timing.actuation_delay + o.age
+    comfort = _required(closing, room, wait + f.comfort_deceleration / (2 * f.comfort_jerk))
+    firm = _required(closing, room, wait + f.firm_deceleration / (2 * f.firm_jerk))
+    demand = np.select(
+        [~matters, firm > x.firm_threshold, comfort > x.comfort_threshold, comfort > x.cap_threshold],
+        [Mode.NOMINAL, Mode.FIRM_STOP, Mode.COMFORT_STOP, Mode.SPEED_CAP], Mode.NOMINAL,
+    )  # fmt: skip
     b = x.comfort_threshold
-    cap = object_speed - b * delay + np.sqrt(b * b * delay * delay + 2 * b * np.where(np.isfinite(usable), usable, 0.0))
-    matters = (conflict | later) & np.isfinite(gap) & (closing > 0.0)
-    return np.where(matters, required, 0.0), np.where(matters, np.maximum(cap, 0.0), np.inf)
+    cap = object_speed - b * wait + np.sqrt(b * b * wait * wait + 2 * b * np.maximum(room, 0.0))
+    cap = np.where(matters, np.maximum(cap, 0.0), np.inf)
+    return Expectation(conflict, np.where(matters, firm, 0.0), demand.astype(np.int64), cap)
+
+
+def _left_behind(o: Objects, met: Contacts, object_speed: Floats, path: Path, config: Config) -> Bools:
+    """Whether the plan ends closer to an object, and faster, than a comfort stop from there can settle."""
+    end = float(np.max(path.time[np.isfinite(path.time)], initial=0.0))
+    closing = np.maximum(float(path.speed[-1]) - object_speed, 0.0)
+    room = np.maximum(met.gap + object_speed * end - path.length - o.clearance, 0.0)
+    return np.asarray(met.hit & (closing * closing > 2 * config.expected.comfort_threshold * room))
+
+
+def _required(closing: Floats, room: Floats, delay: Floats) -> Floats:
+    """Return the constant deceleration [m/s^2] that takes off `closing` [m/s] within `room` [m] after `delay` [s]."""
+    left = np.maximum(room - closing * delay, 1e-3)
+    return np.asarray(np.minimum(closing * closing / (2 * left), MAX_REQUIRED))
+
+
+def _sustain(o: Objects, rated: Rated, config: Config) -> Mode:
+    """Return COMFORT_STOP while the plan leads into something that may demand a stop."""
+    stops = authority(o, rated.met.gap, config) >= Mode.COMFORT_STOP
+    return Mode.COMFORT_STOP if bool(np.any(rated.expected.conflict & stops)) else Mode.NOMINAL
 
 
 def authority(o: Objects, gap: Floats, config: Config) -> Ints:
@@ -258,11 +288,11 @@ def authority(o: Objects, gap: Floats, config: Config) -> Ints:
 def _contacts(o: Objects, path: Path, config: Config) -> Contacts:
     c = config.corridor
     reach_in = np.where(o.static | o.near, 0.0, c.lateral_prediction)
-    return contacts(path, o.position, o.velocity, o.cov, o.half_width, reach_in, c.lateral_sigma_k)
+    return contacts(path, o.position, o.velocity, o.cov, o.half_width, reach_in, c.lateral_sigma_k, c.lateral_speed_sigma_k)
 
 
 def _ego_speed(situation: Situation, config: Config) -> float:
-    return abs(situation.ego.speed) + config.envelope.speed_error
+    return abs(situation.ego.speed) * (1 + config.envelope.speed_error_ratio) + config.envelope.speed_error
 
 
 def _counts(arc: Arc) -> bool:
@@ -298,7 +328,7 @@ def _threats(o: Objects, rated: Rated, tracks: Tracks, arcs: tuple[Arc, ...], eg
         gap = float(rated.met.gap[i])
         yield Threat(
             int(tracks.id[row]) if row >= 0 else None, "radar" if row >= 0 else arcs[-1 - row].sensor, gap,
-            float(rated.met.lateral[i]), closing, float(rated.margin[i]), float(rated.required[i]),
+            float(rated.met.lateral[i]), closing, float(rated.margin[i]), float(rated.expected.required[i]),
             max(gap, 0.0) / closing if closing > 1e-3 else float("inf"),
             Mode(int(rated.demand[i])), CODES[int(rated.code[i])],
         )  # fmt: skip
@@ -345,7 +375,7 @@ def _caps(
     if not situation.clear_range > 0:
         reasons = [(Mode.COMFORT_STOP, Reason(Code.CLEAR_DISTANCE, "no healthy sensor covers the direction of travel"))]
     asked = rated.demand == Mode.SPEED_CAP
-    return min([cap for cap, _, _ in options] + [_smallest(rated.cap[asked])]), reasons
+    return min([cap for cap, _, _ in options] + [_smallest(rated.expected.cap[asked])]), reasons
 
 
 def _explain(threat: Threat) -> Reason:

@@ -113,6 +113,8 @@ class Contacts:
     """(N,) standard deviation of the object's position along the path [m]."""
     speed_sigma: Floats
     """(N,) standard deviation of `along` [m/s]."""
+    sure: Floats
+    """(N, 2) velocity in odom with the lateral part that is only noise taken off [m/s]."""
 
     @property
     def hit(self) -> Bools:
@@ -121,19 +123,26 @@ class Contacts:
 
 
 def contacts(
-    path: Path, position: Floats, velocity: Floats, cov: Floats, half_width: Floats, reach_in: Floats, k: float
+    path: Path,
+    position: Floats,
+    velocity: Floats,
+    cov: Floats,
+    half_width: Floats,
+    reach_in: Floats,
+    k: float,
+    shrink: float,
 ) -> Contacts:
     """Return where the body swept along `path` first meets each object; what is beside the body now is left out.
 
     `position`, `velocity` (N, 2) in odom with joint covariance `cov` (N, 4, 4); `half_width` (N,) of the corridor [m],
     widened by `k` standard deviations of the object's lateral position and of the path's own; `reach_in` (N,) seconds
-    of its mean motion toward the path that count.
+    of its motion toward the path that count, its lateral speed taken `shrink` standard deviations slower than its mean.
     """
     cos, sin = np.cos(path.heading), np.sin(path.heading)
     dx, dy = position[:, :1] - path.x, position[:, 1:] - path.y
     ahead = cos * dx + sin * dy
     left = cos * dy - sin * dx
-    toward = -np.sign(left) * (cos * velocity[:, 1:] - sin * velocity[:, :1])
+    toward = -np.sign(left) * (cos * velocity[:, 1:] - sin * velocity[:, :1]) - shrink * _spread(cov, 2, -sin, cos)
     spread = _spread(cov, 0, -sin, cos)
     width = half_width[:, None] + k * np.sqrt(spread * spread + path.sigma * path.sigma)
     inside = np.abs(left) - np.maximum(toward, 0.0) * reach_in[:, None] <= width
@@ -147,7 +156,10 @@ def contacts(
     at = np.where(np.isfinite(met), first, np.argmin(np.abs(ahead - path.front), axis=1))
     c, s = cos[at], sin[at]
     along = c * velocity[:, 0] + s * velocity[:, 1]
-    return Contacts(met, left[rows, at], along, _spread(cov, 0, c, s, False), _spread(cov, 2, c, s, False))
+    across = c * velocity[:, 1] - s * velocity[:, 0]
+    across = np.sign(across) * np.maximum(np.abs(across) - shrink * _spread(cov, 2, -s, c, False), 0.0)
+    sure = np.stack([c * along - s * across, s * along + c * across], axis=1)
+    return Contacts(met, left[rows, at], along, _spread(cov, 0, c, s, False), _spread(cov, 2, c, s, False), sure)
 
 
 def _spread(cov: Floats, at: int, x: Floats, y: Floats, samples: bool = True) -> Floats:

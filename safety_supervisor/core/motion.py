@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 EPS = 1e-9
-"""A margin counts as inside from here on [m]. The rounding error of every margin is less than half of it:
-proved over the declared ranges by proofs/rounding.py, which runs these functions on exact error bounds."""
+"""A margin counts as inside from here on [m]. proofs/rounding.py runs the envelopes on exact error bounds: over
+the whole range of a vehicle's inputs, floats are within half of EPS of the exact margin."""
 
 
 def braking_distance(speed: Any, brake: Any) -> Any:

@@ -96,7 +96,7 @@ def _decide(
 ) -> tuple[State, Decision]:
     if ego is None:
         flags = (state.driver, inputs.release)
-        arbiter = arbitrate(state.arbiter, Mode.NOMINAL, trust.severity, flags, np.nan, t, config)
+        arbiter = arbitrate(state.arbiter, Mode.NOMINAL, Mode.NOMINAL, trust.severity, flags, np.nan, t, config)
         state = replace(state, arbiter=arbiter)
         return state, _blind_decision(state, inputs, trust, t, config)
     path, source = _judged_path(state, ego, trust, config)
@@ -104,7 +104,8 @@ def _decide(
     assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
     flags = (state.driver, inputs.release)
     speed = np.nan if trust.severity == Severity.BLIND else ego.speed
-    arbiter = arbitrate(state.arbiter, assessment.demand, trust.severity, flags, speed, t, config)
+    asked = (assessment.demand, assessment.sustain)
+    arbiter = arbitrate(state.arbiter, *asked, trust.severity, flags, speed, t, config)
     command, acceleration, curvature = _command(state, arbiter.mode, assessment, path, source, ego, config)
     emergency, _ = fallback.stop(path, ego, acceleration, fallback.manoeuvre(Mode.EMERGENCY_STOP, config), 0.0, config)
     reasons = _reasons(arbiter, assessment, trust, state.driver)
@@ -158,7 +159,7 @@ def _situation(state: State, ego: Odometry, path: Path, source: str, t: int, con
     moving = abs(ego.speed) > config.arbitration.standstill_speed
     present = _present_path(ego, config) if planned and moving else None
     braking = state.arbiter.mode.brakes and state.arbiter.mode != Mode.STANDSTILL
-    acceleration = e.acceleration_margin + (0.0 if braking else max(rise, 0.0))
+    acceleration = max(e.acceleration_margin + (min(rise, 0.0) if braking else rise), 0.0)
     return Situation(ego, path, present, acceleration, _clear_range(state, path.reverse, t, config), braking)
 
 
@@ -180,7 +181,7 @@ def _planned_rise(plan: Plan, t: int, until: float) -> float:
     now = seconds(t - plan.t)
     rates = np.diff(np.abs(plan.speed)) / np.diff(plan.time)
     span = (plan.time[1:] >= now) & (plan.time[:-1] <= now + until)
-    return float(np.max(rates[span], initial=0.0))
+    return float(np.max(rates[span])) if span.any() else 0.0
 
 
 def _planned_acceleration(plan: Plan, t: int) -> float:
@@ -249,7 +250,7 @@ def _reasons(arbiter: Arbiter, assessment: Assessment, trust: Health, driver: bo
 
 def _blind_decision(state: State, inputs: Inputs, trust: Health, t: int, config: Config) -> Decision:
     """Return the decision without any odometry: nothing can be judged, INIT waits and UNABLE brakes."""
-    nothing = Assessment(Verdict.SAFE, Mode.NOMINAL, np.nan, (), None, None, (), (), np.inf)
+    nothing = Assessment(Verdict.SAFE, Mode.NOMINAL, Mode.NOMINAL, np.nan, (), None, None, (), (), np.inf)
     mode = state.arbiter.mode
     brake = -config.fallback.emergency_deceleration if mode.brakes else 0.0
     return Decision(

@@ -344,6 +344,9 @@ class Assessment:
 
     verdict: Verdict
     demand: Mode
+    sustain: Mode
+    """Weakest stop that a manoeuvre under way must go on with: COMFORT_STOP while the policy's plan still leads into an
+    object, NOMINAL otherwise."""
     margin: float
     """Smallest worst-case margin [m]; +inf when nothing is in the way; NaN = could not be evaluated."""
     margins: tuple[tuple[str, float], ...]
