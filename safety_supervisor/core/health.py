@@ -85,7 +85,8 @@ class Memory:
 def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memory, Inputs]:
     """Return the updated memory and the inputs without those that are refused."""
     kinds = {name: sensor.kind for name, sensor in config.sensors}
-    sources = dict(memory.sources)
+    # Stamps from before the clock was set back say nothing about age: what is not heard again is missing.
+    sources = {} if memory.tick is not None and t < memory.tick else dict(memory.sources)
     latest = t + nanoseconds(config.health.future_tolerance)
 
     def refuse(name: str, code: Code, why: str) -> None:
@@ -124,6 +125,8 @@ def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memor
         if usable("odometry", "ODOMETRY", _bad_odometry(o)) and take("odometry", o.t, "ODOMETRY")
     )  # fmt: skip
     plans = tuple(p for p in inputs.plans if take("plan", p.t, "PLAN"))
+    if inputs.driver:
+        sources["driver"] = Source(inputs.driver[-1].t)
     kept = replace(inputs, radar=radar, ranges=pings, odometry=odometry, plans=plans)
     return Memory(tuple(sorted(sources.items())), t, _jump(memory.tick, t, config)), kept
 
@@ -131,9 +134,14 @@ def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memor
 def check(memory: Memory, plan_findings: tuple[Finding, ...], moving: bool, t: int, config: Config) -> Health:
     """Return every finding at tick `t`; `plan_findings` come from `plan_check`."""
     inputs = (*_vehicle_inputs(memory, t, config), *_sensors(memory, moving, t, config))
-    findings = [*_clock(memory), *inputs, *plan_findings]
+    findings = [*_clock(memory), *inputs, *_others(memory, t, config), *plan_findings]
     severity = max((severity_of(f.code) for f in findings), default=Severity.OK)
     return Health(severity, tuple(findings))
+
+
+def rested(memory: Memory, t: int) -> Memory:
+    """Return the memory of an ego that stands at `t`: the same content over and over is no finding then."""
+    return replace(memory, sources=tuple((name, replace(source, changed=t)) for name, source in memory.sources))
 
 
 def severity_of(code: Code) -> Severity:
@@ -155,6 +163,14 @@ def _vehicle_inputs(memory: Memory, t: int, config: Config) -> Iterator[Finding]
     yield from _input(memory, "odometry", "ODOMETRY", config.health.odometry_timeout, t)
     if config.inputs.plan_expected:
         yield from _input(memory, "plan", "PLAN", config.health.plan_timeout, t)
+
+
+def _others(memory: Memory, t: int, config: Config) -> Iterator[Finding]:
+    """What was refused in this very tick and comes from no input that could be missing: driver, unknown sources."""
+    known = {"odometry", "plan", *(name for name, _ in config.sensors)}
+    for name, source in memory.sources:
+        if name not in known and source.problem and source.problem[2] == t:
+            yield Finding(source.problem[0], name, f"{name}: {source.problem[1]}")
 
 
 def _sensors(memory: Memory, moving: bool, t: int, config: Config) -> Iterator[Finding]:
