@@ -130,6 +130,12 @@ def arbitrate(
     return replace(arbiter, mode=mode, latched=latched, calm=calm if mode == arbiter.mode else None, standing=standing)
 
 
+def rebased(arbiter: Arbiter, t: int) -> Arbiter:
+    """Return the arbiter with every timer started anew at `t`: the old times are those of another clock."""
+    return replace(arbiter, risen=tuple((level, t) for level, _ in arbiter.risen),
+                   seen=tuple((level, t) for level, _ in arbiter.seen), calm=None, standing=None)
+
+
 def _debounced(arbiter: Arbiter, demand: Mode, t: int, config: Config) -> Arbiter:
     """Return the arbiter with `held` updated: on after on_time, off after off_time; emergencies at once."""
     x = config.expected
