@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from safety_supervisor.core import fallback, health, tracking
-from safety_supervisor.core.arbitration import TRUST, Arbiter, arbitrate
+from safety_supervisor.core.arbitration import TRUST, Arbiter, arbitrate, rebased
 from safety_supervisor.core.assessment import Situation, assess
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import Path, angle_difference, extrapolated_path, planned_path
@@ -35,6 +35,7 @@ from safety_supervisor.core.world import (
 
 NEAR_REACH = 5.0
 """Paths are looked along at least this far [m], so that near objects are seen at standstill too."""
+UNCHECKED = Finding(Code.PLAN_OFF_EGO, "plan", "plan came before any odometry, so where it starts could not be checked")
 ACCELERATION_SPAN = 0.3
 """Ego's acceleration is read from its speed over this time [s]."""
 
@@ -69,25 +70,28 @@ def step(state: State, inputs: Inputs, t: int, config: Config) -> tuple[State, D
     """Advance the supervisor to tick `t` [ns]. Pure: same arguments, same result; never raises on any input values."""
     memory, inputs = health.admit(state.memory, inputs, t, config)
     if memory.jumped:  # what was tracked belongs to another time
-        state = replace(state, ego=tracking.EgoHistory(), tracker=tracking.TrackerState.empty(),
-                        ultrasonics=tracking.UltrasonicState.empty())
+        state = replace(state, ego=tracking.EgoHistory(), tracker=tracking.TrackerState.empty(), plan=None,
+                        ultrasonics=tracking.UltrasonicState.empty(), arbiter=rebased(state.arbiter, t))
     history = state.ego.updated(inputs.odometry)
     tracker = tracking.track_radar(state.tracker, inputs.radar, history, t, config)
     ultrasonics = tracking.track_ultrasonics(state.ultrasonics, inputs.ranges, history, t, config)
     ego = history.at(t)
     driver = inputs.driver[-1].takeover if inputs.driver else state.driver
+    moving = ego is not None and abs(ego.speed) > config.arbitration.standstill_speed
+    memory = memory if moving else health.rested(memory, t)
     state = replace(state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics, driver=driver)
     state = _with_plans(state, inputs.plans, ego, config)
-    moving = ego is not None and abs(ego.speed) > config.arbitration.standstill_speed
     trust = health.check(memory, state.plan_findings, moving, t, config)
     return _decide(state, inputs, ego, trust, t, config)
 
 
 def _with_plans(state: State, plans: tuple[Plan, ...], ego: Odometry | None, config: Config) -> State:
-    for plan in plans:
-        findings = check_plan(plan, state.plan, ego, config) if ego is not None else ()
-        good = plan if ego is not None and not findings else state.validated
-        state = replace(state, plan=plan, plan_findings=findings, validated=good)
+    """Check each plan as it comes. One that is overtaken by a newer plan, or that nobody expects, is not used."""
+    for plan in plans if config.inputs.plan_expected else ():
+        if state.plan is not None and plan.t < state.plan.t:
+            continue
+        findings = check_plan(plan, state.plan, ego, config) if ego is not None else (UNCHECKED,)
+        state = replace(state, plan=plan, plan_findings=findings, validated=state.validated if findings else plan)
     return state
 
 
