@@ -118,8 +118,8 @@ class Contacts:
 
     @property
     def hit(self) -> Bools:
-        """(N,) whether the corridor meets the object."""
-        return np.isfinite(self.gap)
+        """(N,) whether the corridor meets the object; where a gap cannot be told (NaN), it counts as met."""
+        return np.asarray(self.gap != np.inf)
 
 
 def contacts(
