@@ -8,7 +8,7 @@ where the plan itself does not keep clear. How much a track may demand depends o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,6 +77,13 @@ class Objects:
         """(N,) rows of ultrasonic arcs."""
         return self.row < 0
 
+    @property
+    def sound(self) -> Bools:
+        """(N,) rows in which every number is finite; of the others nothing can be said, so they stop ego."""
+        rest = np.stack([self.existence, self.age, self.approach], axis=1)
+        columns = (self.position, self.velocity, self.cov.reshape(len(self.row), -1), rest)
+        return np.asarray(np.isfinite(np.concatenate(columns, axis=1)).all(axis=1))
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -137,7 +144,7 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     demand = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
     told = [_explain(t) for t in sorted(threats, key=lambda t: (-t.demand, t.margin)) if t.demand > Mode.NOMINAL]
     worst = _decisive(threats)
-    smallest = min(margins["longitudinal"], margins["near_field"])
+    smallest = float(np.minimum(margins["longitudinal"], margins["near_field"]))
     return Assessment(
         VERDICT[demand], demand, _sustain(objects, rated, config), smallest, tuple(margins.items()),
         worst.track if worst else None, _lead(objects, rated, tracks, config),
@@ -281,14 +288,16 @@ def authority(o: Objects, gap: Floats, config: Config) -> Ints:
     )  # fmt: skip
     close = (gap <= a.near_range) & (o.existence >= a.near_field)
     far_static = o.static & (gap > a.static_range)
-    level = np.where(close, Mode.EMERGENCY_STOP, by_existence)
+    level = np.where(close | ~o.sound, Mode.EMERGENCY_STOP, by_existence)
     return np.where(far_static, np.minimum(level, Mode.SPEED_CAP), level).astype(np.int64)
 
 
 def _contacts(o: Objects, path: Path, config: Config) -> Contacts:
     c = config.corridor
     reach_in = np.where(o.static | o.near, 0.0, c.lateral_prediction)
-    return contacts(path, o.position, o.velocity, o.cov, o.half_width, reach_in, c.lateral_sigma_k, c.lateral_speed_sigma_k)
+    k, shrink = c.lateral_sigma_k, c.lateral_speed_sigma_k
+    met = contacts(path, o.position, o.velocity, o.cov, o.half_width, reach_in, k, shrink)
+    return replace(met, gap=np.where(o.sound, met.gap, np.nan))
 
 
 def _ego_speed(situation: Situation, config: Config) -> float:
@@ -335,12 +344,12 @@ def _threats(o: Objects, rated: Rated, tracks: Tracks, arcs: tuple[Arc, ...], eg
 
 
 def _decisive(threats: list[Threat]) -> Threat | None:
-    return min(threats, key=lambda t: (-t.demand, t.margin), default=None)
+    return min(threats, key=lambda t: (-t.demand, np.nan_to_num(t.margin, nan=-np.inf)), default=None)
 
 
 def _lead(o: Objects, rated: Rated, tracks: Tracks, config: Config) -> int | None:
     m = len(tracks)
-    ahead = rated.met.hit[:m] & tracks.moved & (tracks.existence >= config.authority.lead)
+    ahead = np.isfinite(rated.met.gap[:m]) & tracks.moved & (tracks.existence >= config.authority.lead)
     if not ahead.any():
         return None
     return int(tracks.id[int(np.argmin(np.where(ahead, rated.met.gap[:m], np.inf)))])
