@@ -16,6 +16,10 @@ from safety_supervisor.core.world import Floats, Mode, Odometry, Plan
 
 STEP = 0.1
 """Time step of a commanded trajectory [s]."""
+SPARE = 1.0
+"""A capped plan may brake this much harder than the plan to come back to its profile [m/s^2]."""
+STARTING = 0.1
+"""A plan that starts from rest is read this far ahead [m]: at its first point its speed is still 0."""
 HORIZON = 4.0
 """Least time span of a commanded trajectory [s]; a stop is followed to its end."""
 
@@ -69,15 +73,22 @@ def stop(path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, co
 
 
 def capped(path: Path, ego: Odometry, cap: float, comfort: Manoeuvre) -> tuple[Plan, float]:
-    """Return the planned trajectory with its speed limited to `cap` [m/s], approached by the comfort manoeuvre."""
+    """Return the planned trajectory with its speed limited to `cap` [m/s], approached by the comfort manoeuvre.
+
+    Where the plan itself brakes harder, so does this: it never comes further than the plan's own stop.
+    """
+    steepest = -np.min(np.diff(path.speed * path.speed) / (2 * np.diff(path.s)))
+    hard = max(comfort.deceleration, float(steepest) + SPARE)
     time = np.arange(0.0, HORIZON + STEP / 2, STEP)
     v = np.empty_like(time)
     s = np.zeros_like(time)
     v[0] = abs(ego.speed)
     for i in range(1, len(time)):
-        wanted = min(cap, float(np.interp(s[i - 1], path.s, path.speed)))
-        v[i] = np.clip(wanted, v[i - 1] - comfort.deceleration * STEP, v[i - 1] + comfort.deceleration * STEP)
-        v[i] = max(v[i], 0.0)
+        ahead = s[i - 1] + max(v[i - 1] * STEP, STARTING)
+        stopping = np.sqrt(path.speed[-1] ** 2 + 2 * hard * max(path.length - ahead, 0.0))
+        planned = min(float(np.interp(ahead, path.s, path.speed)), stopping)
+        wanted = min(planned, max(cap, v[i - 1] - comfort.deceleration * STEP))
+        v[i] = max(np.clip(wanted, v[i - 1] - hard * STEP, v[i - 1] + comfort.deceleration * STEP), 0.0)
         s[i] = s[i - 1] + (v[i] + v[i - 1]) / 2 * STEP
     return along(path, ego, time, s, v), float((v[1] - v[0]) / STEP)
 
