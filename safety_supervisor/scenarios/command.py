@@ -14,7 +14,7 @@ from safety_supervisor.replay.command import Options, replay
 from safety_supervisor.scenarios.bag import outcome_record, write_bag
 from safety_supervisor.scenarios.run import Outcome, Run
 from safety_supervisor.scenarios.run import run as simulate
-from safety_supervisor.scenarios.suite import STOPPED_VEHICLE, SUITE, Scenario, find
+from safety_supervisor.scenarios.suite import STOPPED_VEHICLE, SUITE, Scenario, ScenarioError, find
 
 DEFAULT_VEHICLE = "passenger_car"
 ALL = "all"
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="list the scenarios")
     one = actions.add_parser("run", help="run a scenario without and with the supervisor, and record it")
-    one.add_argument("name", metavar="NAME", help=f"a name from `scenario list`, or {ALL}")
+    one.add_argument("name", metavar="NAME", type=_name, help=f"a name from `scenario list`, or {ALL}")
     one.add_argument("--config", type=Path, metavar="FILE", help=f"vehicle file (default: {DEFAULT_VEHICLE}.yaml)")
     one.add_argument("--seed", type=_seed, default=0, metavar="N", help="of sensor noise (default: 0)")
     one.add_argument("--out", type=Path, default=Path("recordings"), metavar="DIR",
@@ -62,11 +62,18 @@ def default_vehicle() -> Path:
     return vehicle_file.share_dir("config") / f"{DEFAULT_VEHICLE}.yaml"
 
 
+def _name(text: str) -> str:
+    """Check a name while the arguments are read, so that a wrong one is a usage error."""
+    try:
+        return text if text == ALL else find(text).name
+    except ScenarioError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative, expected a whole number from 0 on")
-    return value
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
 
 
 def _run_one(scenario: Scenario, config: Config, args: argparse.Namespace) -> dict[str, Any]:

@@ -35,6 +35,8 @@ ODOMETRY_PERIOD, RADAR_PERIOD, PING_PERIOD, PLAN_PERIOD = 20_000_000, 50_000_000
 RADAR_TRANSPORT, PLAN_COMPUTATION = 12_000_000, 35_000_000
 """From stamp to arrival [ns]; odometry and pings arrive after `SHORT`."""
 SHORT = 1_000_000
+STANDING, REST = 0.01, 1_500_000_000
+"""A run ends when ego has been slower than this [m/s] for this long [ns]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,11 @@ class Run:
 
 
 def run(scenario: Scenario, config: Config, seed: int, supervised: bool) -> Run:
-    """Run a scenario to its end or to the first contact; equal arguments give an equal run, to the bit."""
+    """Run a scenario to the first contact, to rest or to its end; equal arguments give an equal run, to the bit."""
     config = scenario.configure(config)
     loop = _Loop(scenario, config, seed, supervised)
     for t in range(EPOCH, EPOCH + nanoseconds(scenario.duration), PHYSICS):
-        if loop.contact(t):
+        if loop.contact(t) or loop.rested >= REST:
             break
         loop.advance(t)
     decisions = tuple(loop.driver.decisions)
@@ -106,6 +108,8 @@ class _Loop:
         self.states: list[tuple[float, ...]] = []
         self.gaps: list[float] = []
         self.impact: float | None = None
+        self.rested = 0
+        """How long ego has stood [ns]."""
 
     def contact(self, t: int) -> bool:
         """Publish what is measured at `t` [ns], let the driver act, and tell whether ego touches anything."""
@@ -126,6 +130,7 @@ class _Loop:
 
     def advance(self, t: int) -> None:
         """Move ego from `t` [ns] to the next step."""
+        self.rested = self.rested + PHYSICS if self._ego.speed < STANDING else 0
         moved = advance(self._ego, self._config, seconds(PHYSICS))
         self._ego = replace(moved, t=seconds(t + PHYSICS - EPOCH))  # sums of steps would drift
 

@@ -39,7 +39,7 @@ class Scenario:
     world: World
     policy: Policy
     duration: float
-    """Longest run [s]; a collision ends it."""
+    """Longest run [s]; a collision or standing for a while ends it."""
     speed: float
     """Ego's speed at the start [m/s]."""
     station: float = 0.0
