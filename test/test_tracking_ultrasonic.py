@@ -86,7 +86,9 @@ TABLE = [
     ((0.1, 0.1, INF, INF), Echo.TOO_CLOSE, 0.0, True),
     ((0.1, 0.1, INF, INF, INF), Echo.CLEAR, HIGH, True),
     ((0.1, 0.1, 2.0), Echo.TOO_CLOSE, 0.0, True),
-    ((0.1, 0.1, 2.0, 2.0), Echo.OBJECT, 2.0, True),
+    ((0.1, 0.1, 2.0, 2.0), Echo.TOO_CLOSE, 0.0, True),
+    ((0.1, 0.1, 2.0, 2.0, 2.0), Echo.OBJECT, 2.0, True),
+    ((0.1, 0.1, 2.0, 3.0, 1.0), Echo.OBJECT, 1.0, False),
     ((0.1, 2.0), Echo.OBJECT, 2.0, False),
     ((1.0,), Echo.OBJECT, 1.0, False),
     ((1.0, 1.0), Echo.OBJECT, 1.0, True),
@@ -105,7 +107,9 @@ TABLE = [
     ((2.0, 2.0, 0.5), Echo.OBJECT, 2.0, True),  # a spike inward, cross-talk for example
     ((2.0, 2.0, 0.5, 2.0), Echo.OBJECT, 2.0, True),
     ((2.0, 2.0, 0.5, 0.5), Echo.OBJECT, 0.5, True),  # repeated, so it is true
-    ((2.0, 2.0, 3.5, 3.5), Echo.OBJECT, 3.5, True),
+    ((2.0, 2.0, 3.5, 3.5), Echo.OBJECT, 2.0, True),  # outward it takes as long as silence
+    ((2.0, 2.0, 3.5, 3.5, 3.5), Echo.OBJECT, 3.5, True),
+    ((2.0, 2.0, INF, INF, 3.5), Echo.OBJECT, 3.5, False),
     ((2.0, 2.0, 0.5, 3.5), Echo.OBJECT, 2.0, True),
     ((2.0, 2.0, 0.5, 3.5, 1.2), Echo.OBJECT, 1.2, False),  # neither the object nor one spike twice
     ((INF, INF, INF, 1.0), Echo.OBJECT, 1.0, False),
@@ -179,13 +183,14 @@ def test_a_range_is_never_negative():
 
 def test_cross_talk_hides_no_wall_and_makes_none():
     rng, n = np.random.default_rng(2), 600
-    walls = 3.5 - 1.4 * np.sin(np.arange(n) * 0.02)  # moves at up to 0.28 m/s
+    walls = 2.4 - 1.4 * np.sin(np.arange(n) * 0.02)  # moves at up to 0.28 m/s
     values = np.where(rng.random(n) < 0.2, rng.uniform(LOW, HIGH, n), walls + rng.normal(0, 0.02, n))
     arcs = pings(*values)
-    wrong = np.array([abs(a.range - wall) > 0.15 for a, wall in zip(arcs, walls, strict=True) if a.confirmed])
-    raw = np.abs(values - walls) > 0.15
-    assert len(wrong) > 0.95 * n
-    assert wrong.mean() < 0.03 < 0.15 < raw.mean()
+    error = np.array([a.range - wall for a, wall in zip(arcs, walls, strict=True) if a.confirmed])
+    assert len(error) > 0.95 * n
+    assert np.mean(error < -0.2) < 0.05
+    assert np.mean(error > 0.2) < 0.01
+    assert np.mean(np.abs(values - walls) > 0.2) > 0.15
 
 
 def test_pings_are_taken_in_order_and_once():

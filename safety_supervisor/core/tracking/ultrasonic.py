@@ -148,11 +148,11 @@ def _echo(
     if belief.x is None or belief.P is None:
         if belief.close < p.confirm:
             return _born(belief, reading, closing, p)
-        return _spike(belief, reading, closing, p)  # what is too close does not vanish with one echo
+        return _spike(belief, reading, closing, p.lose, p)  # what is too close does not vanish with one echo
     x, P = _predicted(belief, reading.t, p)
     S = float(P[0, 0]) + p.sigma * p.sigma
     if abs(reading.range - x[0]) > p.spike_gate * math.sqrt(S):
-        return _spike(replace(belief, missed=belief.missed + 1), reading, closing, p)
+        return _spike(belief, reading, closing, p.confirm if reading.range < x[0] else p.lose, p)
     x, P = kalman_update(x, P, reading.range, np.array([[p.sigma * p.sigma]]), np.array([[1.0, 0.0]]))
     return replace(
         belief, heard=reading.t, x=frozen(x), P=frozen(P), hits=belief.hits + 1, missed=0, close=0, spikes=0,
@@ -160,18 +160,24 @@ def _echo(
     )  # fmt: skip
 
 
-def _spike(belief: Transducer, reading: RangeReading, closing: float, p: Ultrasonics) -> Transducer:
-    """Hold an echo that does not fit; `confirm` of them that fit each other are an object: new, or jumped."""
+def _spike(
+    belief: Transducer, reading: RangeReading, closing: float, needed: int, p: Ultrasonics
+) -> Transducer:
+    """Hold an echo that does not fit until `needed` of them fit each other: then the object is new, or has jumped.
+
+    An echo from nearer needs `confirm` of them. One from behind the object also says that the object is silent: it
+    needs `lose` of them, as silence does.
+    """
     dt = seconds(reading.t - belief.spike_t)
     expected = belief.spike - closing * dt
     reach = p.spike_gate * math.sqrt(2) * p.sigma + BIRTH_SPEED_SIGMA * dt
     fits = abs(reading.range - expected) <= reach  # False for NaN: no spike is held yet
-    spikes = belief.spikes + 1 if fits else 1
-    if spikes >= p.confirm:
+    spikes, missed = belief.spikes + 1 if fits else 1, belief.missed + 1
+    if spikes >= needed:
         return replace(_born(belief, reading, closing, p), hits=spikes)
-    if belief.missed >= p.lose:  # neither the object nor one spike twice: something is there, unconfirmed
+    if missed >= p.lose:  # neither the object nor one spike often enough: something is there, unconfirmed
         return _born(belief, reading, closing, p)
-    return replace(belief, spike=reading.range, spike_t=reading.t, spikes=spikes)
+    return replace(belief, missed=missed, spike=reading.range, spike_t=reading.t, spikes=spikes)
 
 
 def _born(belief: Transducer, reading: RangeReading, closing: float, p: Ultrasonics) -> Transducer:
