@@ -77,8 +77,9 @@ def capped(path: Path, ego: Odometry, cap: float, comfort: Manoeuvre) -> tuple[P
 
     Where the plan itself brakes harder, so does this: it never comes further than the plan's own stop.
     """
-    steepest = -np.min(np.diff(path.speed * path.speed) / (2 * np.diff(path.s)))
-    hard = max(comfort.deceleration, float(steepest) + SPARE)
+    planned_rate = np.diff(path.speed * path.speed) / (2 * np.diff(path.s))
+    hard = max(comfort.deceleration, float(-planned_rate.min()) + SPARE)
+    rise = min(comfort.deceleration, max(float(planned_rate.max()), 0.0))  # the envelope counts on no more
     time = np.arange(0.0, HORIZON + STEP / 2, STEP)
     v = np.empty_like(time)
     s = np.zeros_like(time)
@@ -88,7 +89,7 @@ def capped(path: Path, ego: Odometry, cap: float, comfort: Manoeuvre) -> tuple[P
         stopping = np.sqrt(path.speed[-1] ** 2 + 2 * hard * max(path.length - ahead, 0.0))
         planned = min(float(np.interp(ahead, path.s, path.speed)), stopping)
         wanted = min(planned, max(cap, v[i - 1] - comfort.deceleration * STEP))
-        v[i] = max(np.clip(wanted, v[i - 1] - hard * STEP, v[i - 1] + comfort.deceleration * STEP), 0.0)
+        v[i] = max(np.clip(wanted, v[i - 1] - hard * STEP, v[i - 1] + rise * STEP), 0.0)
         s[i] = s[i - 1] + (v[i] + v[i - 1]) / 2 * STEP
     return along(path, ego, time, s, v), float((v[1] - v[0]) / STEP)
 
