@@ -51,7 +51,7 @@ def drive(seconds=3.0, speed=15.0, gap=60.0):
         t, x = START + i * 20_000_000, speed * i * 0.02
         messages.append(("/vehicle/odometry", ODOMETRY, t, odometry(t, x, speed)))
         if i % 5 == 0:
-            messages.append(("/radar/front/tracks", TRACKS, t, tracks(t, (gap, 0.1, 0.0))))
+            messages.append(("/radar/front/tracks", TRACKS, t, tracks(t, (gap + 0.01 * (i % 3), 0.1, 0.0))))
             messages.append(("/policy/trajectory", TRAJECTORY, t, trajectory(t, x, speed)))
     return messages
 
