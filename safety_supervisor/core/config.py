@@ -12,13 +12,15 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, TypeVar, cast, get_type_hints
 
 GRAVITY = 9.80665
 """Standard gravity [m/s^2]."""
 
 SENSOR_KINDS = ("radar", "radar_tracks", "ultrasonic")
+RESERVED = ("odometry", "plan", "driver", "clock")
+"""Sources of findings beside the sensors; a sensor of such a name would stand in for that input."""
 
 T = TypeVar("T")
 
@@ -294,7 +296,7 @@ class Config:
     """SHA-256 of every parameter (not of the certificate), the name of this parameter set."""
 
     def __post_init__(self) -> None:
-        problems = [*_range_problems(self), *(text for holds, text in cross_rules(self) if not holds)]
+        problems = [*_range_problems(self)] or [text for holds, text in cross_rules(self) if not holds]
         if problems:
             raise ConfigError("; ".join(problems))
         canonical = json.dumps(to_mapping(self), sort_keys=True, separators=(",", ":"))
@@ -341,8 +343,11 @@ def cross_rules(config: Config) -> Iterator[tuple[bool, str]]:
     force = v.brake_force_max / (v.mass + o.load_max) - GRAVITY * math.sin(o.grade_max)
     yield rule(f.emergency_deceleration <= force, "fallback.emergency_deceleration", "<=",
                f"{force:.3f} m/s^2, what vehicle.brake_force_max gives at odd.load_max on odd.grade_max")
+    names = [name for name, _ in config.sensors]
     for name, sensor in config.sensors:
         key = f"sensors.{name}"
+        yield names.count(name) == 1, f"{key} stands twice"
+        yield name not in RESERVED, f"{key} has the name of another input, none of {', '.join(RESERVED)} is allowed"
         yield (bool(sensor.topic), f"{key}.topic is missing")
         yield (sensor.range_min < sensor.range_max,
                f"{key}.range_min = {sensor.range_min} must be < {key}.range_max = {sensor.range_max}")
@@ -370,7 +375,7 @@ def from_mapping(data: Mapping[str, Any], source: str = "configuration", certifi
         raise ConfigError(f"{source}: expected a mapping of parameter groups, got {type(data).__name__}")
     _unknown(data, [*GROUPS, "sensors"], "", problems)
     groups = {name: _group(cls, data.get(name, {}), name, problems) for name, cls in GROUPS.items()}
-    sensors = data.get("sensors") or {}
+    sensors = {} if data.get("sensors") is None else data["sensors"]
     if not isinstance(sensors, Mapping):
         problems.append(f"sensors = {sensors!r} must be a mapping of sensor names")
         sensors = {}
@@ -390,7 +395,9 @@ def with_values(config: Config, values: Mapping[str, Any], source: str = "--set"
         node: Any = data
         *path, last = key.split(".")
         for part in path:
-            node = node.setdefault(part, {}) if isinstance(node, dict) else {}
+            node = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise ConfigError(f"{source}: unknown key {key}, {'.'.join(path)} is a value")
         node[last] = value
     return from_mapping(data, source)
 
@@ -450,7 +457,7 @@ def _group(cls: type[Any], data: Any, prefix: str, problems: list[str]) -> Any:
 def _typed(value: Any, kind: type[Any], key: str, spec: Field[Any], problems: list[str]) -> Any:
     """Check type and range; return MISSING after noting a problem. Integers are accepted as floats."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 1e300 else math.inf  # too large an integer has no float at all
     if type(value) is not kind:
         problems.append(f"{key} = {value!r} must be {kind.__name__}, {describe_range(spec)}")
         return MISSING
@@ -474,10 +481,12 @@ def _range_problems(config: Config) -> Iterator[str]:
     named: list[tuple[str, Any]] = [(name, getattr(config, name)) for name in GROUPS]
     named += [(f"sensors.{name}", sensor) for name, sensor in config.sensors]
     for prefix, group in named:
-        if not is_dataclass(group):
-            yield f"{prefix} must be a parameter group"
+        kind = GROUPS.get(prefix, Sensor)
+        if not isinstance(group, kind):
+            yield f"{prefix} = {group!r} must be a {kind.__name__}"
             continue
-        for spec in parameters(type(group)):
-            text = _outside(getattr(group, spec.name), f"{prefix}.{spec.name}", spec)
-            if text:
-                yield text
+        hints = get_type_hints(kind)
+        problems: list[str] = []
+        for spec in parameters(kind):
+            _typed(getattr(group, spec.name), hints[spec.name], f"{prefix}.{spec.name}", spec, problems)
+        yield from problems
