@@ -33,10 +33,23 @@ class _Loader(yaml.SafeLoader):
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise ConfigError(f"line {key_node.start_mark.line + 1}: a key must be a name, got {key!r}")
             if key in seen:
                 raise ConfigError(f"line {key_node.start_mark.line + 1}: key {key!r} stands twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Keeps every value on one line, so that a comment can follow it."""
+
+
+def _one_line(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _one_line)
 
 
 def load(path: Path) -> Config:
@@ -61,7 +74,10 @@ def parse(text: str, source: str) -> Config:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(f"{source}: {where}not valid YAML, {getattr(error, 'problem', error)}") from None
+        what = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
+        raise ConfigError(f"{source}: {where}not valid YAML, {what}") from None
+    except (ValueError, RecursionError) as error:  # a date with month 13, `!!int abc`, ten thousand brackets
+        raise ConfigError(f"{source}: not valid YAML, {error}") from None
     if not isinstance(data, Mapping) or not data:
         raise ConfigError(f"{source}: expected parameter groups ({', '.join(parameters.GROUPS)}), the file has none")
     return parameters.from_mapping(unwrap(data, source), source)
@@ -87,7 +103,7 @@ def to_text(config: Config, ros: bool = True) -> str:
     wrapped = {"/**": {"ros__parameters": data}} if ros else data
     lines = []
     path: list[str] = []
-    for line in yaml.safe_dump(wrapped, sort_keys=False, width=1000).splitlines():
+    for line in yaml.dump(wrapped, Dumper=_Dumper, sort_keys=False, width=float("inf")).splitlines():
         depth = (len(line) - len(line.lstrip())) // 2 - (2 if ros else 0)
         key = line.strip().split(":")[0]
         path = [*path[: max(depth, 0)], key]
