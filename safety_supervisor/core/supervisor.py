@@ -226,7 +226,7 @@ def _command(
         hold = fallback.along(path, ego, np.array([0.0, fallback.HORIZON]), np.zeros(2), np.zeros(2))
         return hold, -config.fallback.comfort_deceleration, curvature
     before = state.arbiter.mode
-    now = state.acceleration if before.brakes else min(present, 0.0)
+    now = state.acceleration if before.brakes else min(present, state.acceleration, 0.0)
     limit = config.fallback.emergency_deceleration
     floor = min(-now, limit) if mode >= before or not before.brakes else 0.0
     plan, acceleration = fallback.stop(path, ego, now, fallback.manoeuvre(mode, config), max(floor, 0.0), config)
