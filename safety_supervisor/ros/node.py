@@ -106,6 +106,8 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         self._next_markers = 0.0
         self._watches = 0
         self._headline = ""
+        wish = self._parameter_overrides.get("autostart")
+        self._autostart = wish is not None and wish.value is True
         # Plain publishers: they go on when deactivate has muted the lifecycle publishers.
         self._heartbeat = self.create_publisher(UInt64, "~/heartbeat", 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -144,6 +146,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         session.tick_timer = self.create_timer(session.config.timing.period, self._on_tick)
         self._last_tick = time.monotonic_ns()
         self._active = True
+        self.get_logger().info(f"active, {'armed' if session.armed else 'in shadow mode'}")
         return super().on_activate(state)
 
     @logged
@@ -291,6 +294,10 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
     # --- watchdog, diagnostics, services ------------------------------------------------------------------
 
     def _on_watch(self) -> None:
+        if self._autostart:
+            self._autostart = False
+            if self.trigger_configure() == SUCCESS:
+                self.trigger_activate()
         session = self._session
         ticks = session.meter.ticks if session else 0
         self._heartbeat.publish(UInt64(data=ticks))

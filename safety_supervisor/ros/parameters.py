@@ -38,6 +38,7 @@ class Settings:
     certificate: str = choice("", (), "path of the proof certificate; empty: the one beside vehicle_file")
     shadow: bool = choice(False, (), "judge and publish, but command nothing")
     allow_unproved: bool = choice(False, (), "arm without a certificate: simulation and tests only")
+    autostart: bool = choice(False, (), "configure and activate at start, without a lifecycle manager")
     plan_type: str = choice("trajectory", tuple(PLAN_TYPES), "message type on inputs.plan")
     radar_type: str = choice("pointcloud2", tuple(RADAR_TYPES), "message type of sensors of kind radar")
     odom_frame: str = choice("odom", (), "frame of plans, tracks and commands (REP-105)")
