@@ -146,6 +146,27 @@ def test_a_truncated_mcap_is_read_up_to_the_cut(tmp_path, long_file, share):
     assert set(got) <= set(whole)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_chunk_that_was_cut_is_unpacked_as_far_as_it_goes(tmp_path, folder, share):
+    whole = contents(folder / "mcap")  # one chunk
+    got = contents(cut(folder / "mcap" / "mcap.mcap", tmp_path / "cut.mcap", share))
+    assert 0.5 * share * len(whole) < len(got) <= len(whole)
+    assert set(got) <= set(whole)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_truncated_sqlite3_file_is_read_up_to_the_cut(tmp_path, share):
+    big = make("std_msgs/msg/String", {"data": "x" * 20_000})
+    extra = [("/noise", "std_msgs/msg/String", START + i * 10_000_000, big) for i in range(60)]
+    write(tmp_path / "long", sorted(drive(1.0) + extra, key=lambda m: m[2]), "sqlite3")
+    whole = contents(tmp_path / "long")
+    with open_bag(cut(tmp_path / "long" / "long.db3", tmp_path / "cut.db3", share)) as bag:
+        assert bag.recovered
+        got = [(topic, kind, t, repr(msg)) for topic, kind, t, msg in bag.messages()]
+    assert 0 < len(got) < len(whole)
+    assert set(got) <= set(whole)
+
+
 def test_a_folder_with_a_truncated_file_or_without_metadata_is_recovered(tmp_path, folder, long_file):
     shutil.copytree(long_file.parent, tmp_path / "long")
     cut(long_file, tmp_path / "long" / "long.mcap", 0.7)

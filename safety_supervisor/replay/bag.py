@@ -14,11 +14,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from mcap.records import Channel, Message, Schema
-from mcap.stream_reader import StreamReader
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag2 import Reader as Reader2
@@ -27,6 +25,7 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 
 from safety_supervisor.messages import Unreadable
 from safety_supervisor.replay.definitions import EXTRA
+from safety_supervisor.replay.salvage import DamagedMcap, DamagedSqlite, Definition, Record, Source
 
 EXPECTED = "expected a rosbag2 folder or a .mcap, .db3 or .bag file"
 FILES = (".mcap", ".db3", ".bag")
@@ -45,39 +44,6 @@ class Topic:
     count: int
     readable: bool
     """Whether its type definition is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One message, not yet deserialised."""
-
-    topic: str
-    msgtype: str
-    t: int
-    """Log time [ns]."""
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """Type definition embedded in a bag: text and its language (msg, idl)."""
-
-    text: str
-    language: str
-
-
-class Source(Protocol):
-    """One opened file or folder."""
-
-    types: dict[str, str]
-    """Topic -> message type."""
-    definitions: dict[str, Definition]
-    """Message type -> embedded definition."""
-    ros1: bool
-
-    def records(self, topics: Sequence[str] | None) -> Iterator[Record]:
-        """Yield records of the given topics (None: all) in storage order."""
-        ...
 
 
 # --- storages -------------------------------------------------------------------------------------------------
@@ -104,44 +70,6 @@ class _Rosbags:
         if wanted:
             for connection, t, data in self._reader.messages(connections=wanted):
                 yield Record(connection.topic, connection.msgtype, t, bytes(data))
-
-
-class _McapStream:
-    """An MCAP file read from the front, without its index: for files that were cut off or never closed."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.ros1 = False
-        self.types: dict[str, str] = {}
-        self.definitions: dict[str, Definition] = {}
-        with suppress(Exception):
-            for _ in self.records(None):
-                pass
-        if not self.types:
-            raise ValueError("no channel could be read")
-
-    def records(self, topics: Sequence[str] | None) -> Iterator[Record]:
-        schemas: dict[int, Schema] = {}
-        channels: dict[int, tuple[str, str]] = {}
-        with self._path.open("rb") as file:
-            for record in StreamReader(file).records:
-                if isinstance(record, Schema):
-                    schemas[record.id] = record
-                elif isinstance(record, Channel) and record.message_encoding == "cdr":
-                    channels[record.id] = self._channel(record, schemas)
-                elif isinstance(record, Message) and record.channel_id in channels:
-                    topic, msgtype = channels[record.channel_id]
-                    if topics is None or topic in topics:
-                        yield Record(topic, msgtype, record.log_time, record.data)
-
-    def _channel(self, channel: Channel, schemas: Mapping[int, Schema]) -> tuple[str, str]:
-        schema = schemas.get(channel.schema_id)
-        msgtype = schema.name if schema else ""
-        self.types[channel.topic] = msgtype
-        if schema and schema.data:
-            language = "idl" if schema.encoding in ("ros2idl", "omgidl") else "msg"
-            self.definitions[msgtype] = Definition(schema.data.decode(errors="replace"), language)
-        return channel.topic, msgtype
 
 
 # --- opening --------------------------------------------------------------------------------------------------
@@ -321,9 +249,12 @@ def _open_alone(file: Path, bag: Bag) -> Iterator[Source]:
         source: Source = _Rosbags(file, stack)
     except Exception as error:  # damaged in any way
         stack.close()
-        if file.suffix == ".mcap":
-            with suppress(ValueError, OSError):
-                yield _McapStream(file)
+        with suppress(Exception):
+            if file.suffix == ".mcap":
+                yield DamagedMcap(file)
+                return
+            if file.suffix == ".db3":
+                yield DamagedSqlite(file, bag._stack)
                 return
         bag.notes.append(f"{file.name} is lost ({_short(error)})")
         return
