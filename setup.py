@@ -114,6 +114,7 @@ setup(
         "console_scripts": [
             "safety-supervisor = safety_supervisor.cli:main",
             "supervisor_node = safety_supervisor.ros.node:main",
+            "command_gate = safety_supervisor.ros.command_gate:main",
         ],
     },
 )
