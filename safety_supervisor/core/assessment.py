@@ -81,7 +81,7 @@ class Objects:
     def sound(self) -> Bools:
         """(N,) rows in which every number is finite; of the others nothing can be said, so they stop ego."""
         rest = np.stack([self.existence, self.age, self.approach], axis=1)
-        columns = (self.position, self.velocity, self.cov.reshape(len(self.row), -1), rest)
+        columns = (self.position, self.velocity, self.cov.reshape(len(self.row), 16), rest)
         return np.asarray(np.isfinite(np.concatenate(columns, axis=1)).all(axis=1))
 
 
