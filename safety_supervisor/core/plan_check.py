@@ -16,6 +16,10 @@ from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.world import Code, Finding, Floats, Odometry, Plan, seconds
 
 
+SLIP_MAX = 0.5
+"""A step may point this far off the heading [rad]: noise of slow plans; wrong signs and frames are far beyond it."""
+
+
 def check_plan(plan: Plan, previous: Plan | None, ego: Odometry, config: Config) -> tuple[Finding, ...]:
     """Return what is wrong with `plan` for an ego at `ego.t`; empty when it may be judged."""
     broken = tuple(_shape(plan, config))
@@ -91,12 +95,21 @@ def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
         (_worst(curvature), config.vehicle.curvature_max * 1.1, "bends by", "1/m"),
         (_worst(middle * middle * curvature), min(limits.lateral_acceleration_max, grip), "asks lateral", "m/s^2"),
         (_worst(np.where(distance < 0.05, turn, 0.0)), 0.1, "turns on the spot by", "rad"),
+        (_worst(np.where(distance > 0.2, _slip(plan), 0.0)), SLIP_MAX, "moves off its own heading by", "rad"),
         (_worst(speed_gap - 0.3 * middle), 1.5, "moves faster or slower than its own speeds by", "m/s"),
         (float(np.max(np.abs(plan.speed))), config.odd.speed_max * 1.05, "drives", "m/s"),
     )
     for value, limit, what, unit in checks:
         if not value <= limit:
             yield _finding(Code.PLAN_INFEASIBLE, f"{what} {value:.3g} {unit}, allowed {limit:.3g} {unit}")
+
+
+def _slip(plan: Plan) -> Floats:
+    """Return the angle [rad] of each step against heading and sign of speed: the rear axle does not slide."""
+    heading = np.unwrap(plan.yaw)
+    backward = np.where(plan.speed[1:] + plan.speed[:-1] < 0, np.pi, 0.0)
+    off = np.arctan2(np.diff(plan.y), np.diff(plan.x)) - (heading[1:] + heading[:-1]) / 2 - backward
+    return np.asarray(np.abs((off + np.pi) % (2 * np.pi) - np.pi))
 
 
 def _length(plan: Plan, ego: Odometry, config: Config) -> Iterator[Finding]:
