@@ -78,7 +78,16 @@ def failed_decision(
         mode=Mode.EMERGENCY_STOP if fallback is not None else Mode.UNABLE,
         verdict=Verdict.IMMINENT,
         assessment=Assessment(
-            Verdict.IMMINENT, Mode.EMERGENCY_STOP, math.nan, (), None, None, (reason,), (), speed_cap=0.0
+            verdict=Verdict.IMMINENT,
+            demand=Mode.EMERGENCY_STOP,
+            sustain=Mode.EMERGENCY_STOP,
+            margin=math.nan,
+            margins=(),
+            track=None,
+            lead=None,
+            reasons=(reason,),
+            threats=(),
+            speed_cap=0.0,
         ),
         reasons=(reason,),
         health=last.health if last else Health(),
