@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
-from safety_supervisor.core.config import GROUPS, Config, parameters
+from safety_supervisor.core.config import GROUPS, Config, ConfigError, parameters
 from safety_supervisor.prove.duals import Dual as Dual
 from safety_supervisor.prove.duals import rate_of as rate_of
 from safety_supervisor.prove.terms import implies as implies
@@ -30,8 +30,8 @@ WITHOUT = "without"
 """Key of a control: leave out the assumption with this text."""
 
 
-class ClaimError(ValueError):
-    """A claim file that cannot be used; the text names file and reason."""
+class ClaimError(ConfigError):
+    """A claim file that cannot be used; the text names file and reason, one line on the command line."""
 
 
 class World(Protocol):
@@ -42,6 +42,9 @@ class World(Protocol):
 
     def real(self, name: str, low: Any = None, high: Any = None) -> Any:
         """Return a number that may be anything from `low` to `high`; None leaves that side open."""
+
+    def pick(self, name: str, options: Sequence[Any]) -> Any:
+        """Return any of a few options; each is proved on its own."""
 
     def assume(self, text: str, condition: Any) -> None:
         """Name an assumption; the claim says nothing where it does not hold."""

@@ -1,9 +1,9 @@
 """Numbers that carry their rate of change: the shipped function run on them gives its own time derivative.
 
 `Dual(value, rate)` works over any numbers (floats, fractions, terms). Barrier claims use it: along every
-admissible motion the margin never falls. Where both sides of `np.maximum` or `np.minimum` are equal, the rate is
-that of the second one: along a motion the rates of both agree at almost all such moments, and the integral of the
-rate, which is all that a barrier needs, does not see the others (docs/proofs.md).
+admissible motion the margin never falls. Where both sides of `np.maximum` or `np.minimum` are equal, the
+rate is that of the second one: along a motion the rates of both agree at almost all such moments, and the
+integral of the rate, which is all that a barrier needs, does not see the others (docs/proofs.md).
 """
 
 from __future__ import annotations

@@ -76,9 +76,7 @@ def run(claim: Claim, scope: str, config: Config, changes: Mapping[str, Any] | N
     without = keywords.pop(WITHOUT, None)
     if claim.exhaustive:
         return _enumerate(claim, ReplayWorld(config, scope, {}, Fraction), keywords)
-    exploration = Exploration(claim, scope, config, without, keywords)
-    exploration.explore()
-    return exploration.judge()
+    return Exploration(claim, scope, config, without, keywords).judge()
 
 
 def weight_of_assumptions(claim: Claim, scope: str, config: Config, names: Sequence[str]) -> dict[str, str]:
@@ -112,6 +110,7 @@ class SymbolicWorld:
         self.path = path
         self.without = without
         self.names: list[str] = []
+        self.picked: list[str] = []
         self.assumptions: list[str] = []
 
     def real(self, name: str, low: Any = None, high: Any = None) -> Any:
@@ -124,6 +123,15 @@ class SymbolicWorld:
             if high is not None:
                 self._add(f"{name} <= {high}", expression <= _operand(high))
         return term
+
+    def pick(self, name: str, options: Sequence[Any]) -> Any:
+        chosen = z3.Real(name)  # the number of the option, so that the solver's model names it
+        self.picked.append(name)
+        for index, option in enumerate(options[:-1]):
+            if self.path.decide(chosen == index):
+                return option
+        self.path.constraints.append(chosen == len(options) - 1)
+        return options[-1]
 
     def assume(self, text: str, condition: Any) -> None:
         self._add(text, expression_of(condition))
@@ -165,6 +173,11 @@ class ReplayWorld:
             self.broken.append(f"{name} <= {high}")
         return value
 
+    def pick(self, name: str, options: Sequence[Any]) -> Any:
+        option = options[int(self._values[name])]
+        self.show(name, option)
+        return option
+
     def assume(self, text: str, condition: Any) -> None:
         if not condition:
             self.broken.append(text)
@@ -196,6 +209,7 @@ class Exploration:
         self.without, self.keywords = without, keywords
         self.queries: list[Query] = []
         self.names: list[str] = []
+        self.picked: list[str] = []
         self.assumptions: list[str] = []
         self.paths = 0
         self.pruned = 0
@@ -204,23 +218,37 @@ class Exploration:
         self._known: dict[tuple[int, ...], tuple[str, list[Any]]] = {}
         self._seen: set[tuple[int, ...]] = set()
 
-    def explore(self) -> None:
-        """Run the body once for each path and collect the queries."""
+    def judge(self) -> Outcome:
+        """Run the body once for each path and ask the solvers about each query; one failure decides."""
         scripts: list[tuple[bool, ...]] = [()]
+        undecided: list[str] = []
         for _ in range(PATHS_MAX):
             if not scripts:
-                break
+                return self._judged(undecided)
             path = Path(scripts.pop(), self._is_feasible)
             world = SymbolicWorld(self.config, self.scope, path, self.without)
             conclusion = self.claim.body(world, **self.keywords)
             scripts.extend(path.branches)
             self.pruned += path.pruned
             self._merge(world)
-            self._collect(path, conclusion)
-        else:
-            raise ClaimError(f"{self.claim.id}: more than {PATHS_MAX} paths; split the claim")
+            for query in self._collect(path, conclusion):
+                answer = solvers.solve(query.negated)
+                if answer.status == "sat":
+                    return self._refute(query, answer)
+                if answer.status == "unknown":
+                    undecided.append(query.text)
+        raise ClaimError(f"{self.claim.id}: more than {PATHS_MAX} paths; split the claim")
+
+    def _judged(self, undecided: Sequence[str]) -> Outcome:
         if self.without is not None and self.without not in self.assumptions:
             raise ClaimError(f"{self.claim.id}: a control leaves out {self.without!r}, which is not assumed")
+        if not self.paths:
+            return self._outcome(VACUOUS, "the assumptions contradict each other")
+        if not self.possible:
+            return self._outcome(UNKNOWN, "no path was shown to be possible")
+        if undecided:
+            return self._outcome(UNKNOWN, f"{len(undecided)} of {len(self.queries)} queries: {undecided[0]}")
+        return self._outcome(PROVED)
 
     def _is_feasible(self, constraints: list[Any]) -> bool:
         """Tell whether the constraints may have a solution; in doubt they may: that costs time, no truth."""
@@ -235,54 +263,38 @@ class Exploration:
 
     def _merge(self, world: SymbolicWorld) -> None:
         self.names.extend(name for name in world.names if name not in self.names)
+        self.picked.extend(name for name in world.picked if name not in self.picked)
         self.assumptions.extend(text for text in world.assumptions if text not in self.assumptions)
 
-    def _collect(self, path: Path, conclusion: Any) -> None:
+    def _collect(self, path: Path, conclusion: Any) -> list[Query]:
+        """Return what must be proved for a path and was not met before; nothing for an impossible path."""
         status = self._status(list(path.constraints))
         if status == "unsat":
             self.pruned += 1
-            return
+            return []
         self.possible = self.possible or status == "sat"
         self.paths += 1
-        for text, constraints, must in path.obligations:
-            self._add(Query(f"obligation: {text}", constraints, must))
+        found = [Query(f"obligation: {text}", before, must) for text, before, must in path.obligations]
         named = conclusion if isinstance(conclusion, Mapping) else {"conclusion": conclusion}
-        for text, condition in named.items():
-            self._add(Query(text, list(path.constraints), expression_of(condition)))
+        found += [Query(text, list(path.constraints), expression_of(is_so)) for text, is_so in named.items()]
+        return [query for query in found if self._is_new(query)]
 
-    def _add(self, query: Query) -> None:
+    def _is_new(self, query: Query) -> bool:
         key = tuple(c.get_id() for c in (*query.constraints, query.conclusion))
-        if key not in self._seen:
-            self._seen.add(key)
-            self.queries.append(query)
-
-    # --- judgement ----------------------------------------------------------------------------------------
-
-    def judge(self) -> Outcome:
-        """Ask the solvers about every query; one failure decides."""
-        if not self.paths:
-            return self._outcome(VACUOUS, "the assumptions contradict each other")
-        if not self.possible:
-            return self._outcome(UNKNOWN, "no path was shown to be possible")
-        undecided = []
-        for query in self.queries:
-            answer = solvers.solve(query.negated)
-            if answer.status == "sat":
-                return self._refute(query, answer)
-            if answer.status == "unknown":
-                undecided.append(query.text)
-        if undecided:
-            return self._outcome(UNKNOWN, f"{len(undecided)} of {len(self.queries)} queries: {undecided[0]}")
-        return self._outcome(PROVED)
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        self.queries.append(query)  # which also keeps its expressions and so their numbers
+        return True
 
     def _outcome(self, result: str, detail: str = "", values: Mapping[str, Fraction] | None = None) -> Outcome:
         return Outcome(result, self.paths, self.pruned, detail, values or {}, self.queries, self.assumptions)
 
     def _refute(self, query: Query, answer: solvers.Answer) -> Outcome:
-        values, exactly = solvers.simplest(query.negated, answer, self.names)
+        values, exactly = solvers.simplest(query.negated, answer, [*self.picked, *self.names])
         confirmed, text = self._replay(values, Fraction)
         floats, _ = self._replay(values, float)
-        words = ", ".join(f"{name} = {_decimal(value)}" for name, value in values.items())
+        words = ", ".join(f"{name} = {_decimal(value)}" for name, value in values.items() if name in self.names)
         if not confirmed and exactly:
             # The formula and the code disagree: a fault of the encoding, which must pass for neither result.
             return self._outcome(UNKNOWN, f"{query.text}: the counterexample does not replay: {words}; {text}", values)

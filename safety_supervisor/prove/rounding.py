@@ -25,6 +25,11 @@ TINY = Fraction(1, 2**1074)
 """Added for results that are too small to be rounded relatively."""
 
 
+def _fraction(x: Any) -> Fraction:
+    """Return a number exactly; a NumPy integer inside a fraction would overflow."""
+    return Fraction(x.item() if isinstance(x, np.generic) else x)
+
+
 class Rounded(np.lib.mixins.NDArrayOperatorsMixin):
     """A range of exact values and the error bound of the floats that stand for them."""
 
@@ -32,7 +37,7 @@ class Rounded(np.lib.mixins.NDArrayOperatorsMixin):
     __slots__ = ("error", "high", "low")
 
     def __init__(self, low: Any, high: Any, error: Any = 0) -> None:
-        self.low, self.high, self.error = Fraction(low), Fraction(high), Fraction(error)
+        self.low, self.high, self.error = map(_fraction, (low, high, error))
 
     @property
     def size(self) -> Fraction:

@@ -1,4 +1,4 @@
-"""Deciding one query: Z3 with two strategies, SMT-LIB text, and cvc5 as a second opinion.
+"""Deciding one query: Z3 with two strategies, and the query as SMT-LIB text for any other solver.
 
 A query is a conjunction of polynomial constraints over the reals and one conclusion; it is proved when the
 constraints and the negated conclusion together have no solution.
@@ -6,8 +6,7 @@ constraints and the negated conclusion together have no solution.
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -19,7 +18,6 @@ z3.set_param("nlsat.seed", 0)
 
 NLSAT_MS = 4000
 DEFAULT_MS = 10000
-CROSS_CHECK_MS = 2000
 
 
 @dataclass(frozen=True)
@@ -104,25 +102,6 @@ def smt2(query: Query) -> str:
     return "\n".join([f"; {query.text}", "; expected: unsat", "(set-logic QF_NRA)", *body]) + "\n"
 
 
-def cross_check(text: str) -> str:
-    """Return what cvc5 says about SMT-LIB text: sat, unsat or unknown. Raises ImportError without cvc5."""
-    import cvc5
-
-    solver = cvc5.Solver(cvc5.TermManager())
-    solver.setOption("tlimit-per", str(CROSS_CHECK_MS))
-    parser = cvc5.InputParser(solver)
-    parser.setStringInput(cvc5.InputLanguage.SMT_LIB_2_6, text, "query")
-    symbols = parser.getSymbolManager()
-    answer = "unknown"
-    while not (command := parser.nextCommand()).isNull():
-        said = str(command.invoke(solver, symbols)).strip()
-        answer = said if said in ("sat", "unsat") else answer
-    return answer
-
-
-def versions(with_cvc5: bool) -> Mapping[str, str]:
-    """Return the solvers that take part in a run, with their versions."""
-    found = {"z3": z3.get_version_string()}
-    if with_cvc5:
-        found["cvc5"] = importlib.metadata.version("cvc5")
-    return found
+def version() -> str:
+    """Return the version of Z3."""
+    return str(z3.get_version_string())

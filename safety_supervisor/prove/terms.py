@@ -45,7 +45,7 @@ class Path:
         """Choose whether `condition` holds on this path, and remember the other choice if it is possible."""
         plain = z3.simplify(condition)
         if z3.is_true(plain) or z3.is_false(plain):
-            return z3.is_true(plain)
+            return bool(z3.is_true(plain))
         if plain.get_id() not in self._known:
             at = len(self._taken)
             choice = self._script[at] if at < len(self._script) else self._explore(condition)

@@ -1,0 +1,101 @@
+"""Floating point: a float margin is within EPS / 2 of the exact one, so `margin >= EPS` on floats means > 0 exactly.
+
+The shipped functions run on `Rounded` numbers: each stands for a whole range of inputs and carries the bound of the
+rounding error so far, in exact fractions. Inputs are floats and count as exact. Not covered: largest_closing (it
+chooses by comparing rounded values; test/test_envelopes.py compares it with exact fractions, and the pieces join
+without a step by TTC-4), and the geometry that makes the gap (it has its own bound, envelope.geometry_bound).
+
+It holds for one vehicle at a time: with every parameter at its worst declared value at once (brake 0.5 m/s^2, jerk
+0.5 m/s^3, a stop of kilometres) the bound would be 1.1e-9 m.
+"""
+
+from fractions import Fraction
+from itertools import product
+from types import SimpleNamespace
+
+from safety_supervisor.core import envelopes, motion
+from safety_supervisor.prove.claims import enumerated
+from safety_supervisor.prove.rounding import Rounded
+
+GAP = Rounded(-100, 500)
+"""Gaps that a sensor can report [m]; a larger one is no hazard, a smaller one is contact."""
+RESPONSE = Rounded(0, 3)
+"""Response times [s]: more than the sum of all delays that timing.* allows is refused as stale."""
+
+
+def inputs(world):
+    """Speeds and acceleration of this vehicle, and its parameters as the floats they are."""
+    p, speed_max = world.config.envelope, world.config.odd.speed_max
+    return SimpleNamespace(
+        p=p,
+        ego=Rounded(0, speed_max),
+        ahead=Rounded(0, 60),
+        oncoming=Rounded(-60, 0),
+        acceleration=Rounded(0, p.acceleration_max),
+    )
+
+
+def margins(s):
+    """Every worst-case margin of the shipped code over the whole range."""
+    rest = (RESPONSE, s.acceleration, s.p)
+    yield "longitudinal_margin", envelopes.longitudinal_margin(GAP, s.ego, s.ahead, *rest)
+    yield "clear_distance_margin", envelopes.clear_distance_margin(GAP, s.ego, *rest)
+    stop_distance, closing = Rounded(0, 2), Rounded(0, 30)
+    yield (
+        "near_field_margin",
+        envelopes.near_field_margin(GAP, s.ego, closing, RESPONSE, s.acceleration, stop_distance, s.p),
+    )
+    yield "opposite_margin", envelopes.opposite_margin(GAP, s.ego, s.oncoming, *rest)
+    yield "path_margin", envelopes.path_margin(GAP, s.ego, Rounded(-60, 60), *rest)
+
+
+def with_cancellation(s):
+    """Control: the difference of two squares of map coordinates, which loses digits."""
+    far = Rounded(10**6, 10**7)
+    yield (
+        "x*x - y*y",
+        far * far - far * far + envelopes.clear_distance_margin(GAP, s.ego, RESPONSE, s.acceleration, s.p),
+    )
+
+
+@enumerated(
+    "FLT-1",
+    "The rounding error of every worst-case margin is below EPS / 2.",
+    basis="running error analysis of IEEE 754 double precision, round to nearest",
+    controls={"catastrophic cancellation": {"functions": with_cancellation}, "EPS 1e-15 m": {"eps": 1e-15}},
+)
+def rounding_below_eps(world, functions=margins, eps=motion.EPS):
+    worst = Fraction(0)
+    for name, margin in functions(inputs(world)):
+        worst = max(worst, margin.error)
+        world.show("largest rounding error [m]", float(worst))
+        yield "" if margin.error < Fraction(eps) / 2 else f"{name}: rounding error up to {float(margin.error):.2g} m"
+
+
+@enumerated(
+    "FLT-2",
+    "The capped speed still has a float margin of at least EPS.",
+    basis="speed_for_distance keeps 2 EPS; its own rounding error times the slope of the distance is below EPS / 2",
+    controls={"EPS 1e-15 m": {"eps": 1e-15}},
+)
+def rounding_of_the_cap(world, eps=motion.EPS):
+    s = inputs(world)
+    brakes = (s.p.assumed_brake, s.p.assumed_jerk)
+    worst = Fraction(0)
+    # Slice by slice: over the whole range at once, ranges that belong together would be combined crosswise.
+    for distance, response, acceleration in product(
+        slices(Rounded(0, 500), 50), slices(RESPONSE, 3), slices(s.acceleration, 2)
+    ):
+        cap = motion.speed_for_distance(distance, response, acceleration, *brakes)
+        # The distance grows by at most this much per speed, up to this cap.
+        slope = motion.fallback_duration(cap, response, acceleration, *brakes).high
+        error = slope * cap.error
+        worst = max(worst, error)
+        world.show("largest rounding error [m]", float(worst))
+        yield "" if error < Fraction(eps) / 2 else f"{distance!r}: off by {float(error):.2g} m of stopping distance"
+
+
+def slices(whole, count):
+    """Cut a range into `count` equal ones."""
+    step = (whole.high - whole.low) / count
+    return [Rounded(whole.low + k * step, whole.low + (k + 1) * step) for k in range(count)]
