@@ -6,6 +6,7 @@ import json
 from itertools import pairwise
 from types import SimpleNamespace as Ns
 
+import numpy as np
 import pytest
 import recordings
 from recordings import REAL, START, drive, write
@@ -147,6 +148,21 @@ def test_point_clouds_without_doppler_are_no_radar(tmp_path):
         profile = derive(opened)
     assert [s.topic for _, s in profile.config.sensors] == ["/radar/front/tracks"]
     assert any("/lidar has no Doppler field" in note for note in profile.notes)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_doppler_sign_is_read_from_the_static_world(tmp_path, sign):
+    fields = [{"name": n, "offset": 4 * i, "datatype": 7, "count": 1} for i, n in enumerate(["x", "y", "doppler"])]
+    posts = np.array([(30, 4, 0), (20, -4, 0), (50, 5, 0)], "<f4")
+    posts[:, 2] = -sign * 15.0 * np.cos(np.arctan2(posts[:, 1], posts[:, 0]))
+    cloud = {"fields": fields, "point_step": 12, "row_step": 36, "width": 3, "height": 1, "data": posts.tobytes()}
+    kind = "sensor_msgs/msg/PointCloud2"
+    times = [t for topic, _, t, _ in drive(1.0) if topic == "/radar/front/tracks"]
+    clouds = [("/radar/points", kind, t, make(kind, {**cloud, "header": recordings.header(t, "r")})) for t in times]
+    ego = [m for m in drive(1.0) if m[0] == "/vehicle/odometry"]
+    with open_bag(write(tmp_path / "posts", sorted(ego + clouds, key=lambda m: m[2]))) as opened:
+        ((_, sensor),) = derive(opened).config.sensors
+    assert sensor.doppler_sign == sign
 
 
 def test_results_of_a_supervisor_are_no_inputs(tmp_path):

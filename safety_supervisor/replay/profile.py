@@ -10,10 +10,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from safety_supervisor import messages
 from safety_supervisor.core.config import Config, InputTopics, Sensor, Vehicle, parameters
+from safety_supervisor.core.world import Odometry, RadarScan
 from safety_supervisor.messages import normalised, plain_type
 from safety_supervisor.replay.bag import Bag, Topic
 
@@ -21,6 +25,8 @@ OWN = ("scenario", "safety_supervisor")
 """First parts of topics that are results, never inputs."""
 TAILS = {"tracks", "scan", "scans", "points", "point_cloud", "pointcloud", "detections", "objects", "range", "raw"}
 """Last parts of topics that say nothing about which sensor it is."""
+SIGN_MESSAGES = 2000
+"""Messages of radar and odometry from which the Doppler sign is read."""
 DEFAULT_RADAR = "radar_front"
 
 
@@ -46,6 +52,10 @@ def derive(bag: Bag) -> Profile:
     vehicle = Vehicle(name="derived")
     sensors = _sensors(bag, usable, vehicle, profile)
     inputs = _inputs(usable, profile)
+    for name, sensor in sensors.items():
+        if sensor.kind == "radar" and _counts_approach_positive(bag, sensor, inputs.odometry):
+            sensors[name] = replace(sensor, doppler_sign=-1.0)
+            profile.notes.append(f"{sensor.topic} counts approach as positive: static returns say so")
     if not sensors:
         sensors = {DEFAULT_RADAR: Sensor(topic="radar/front", x=vehicle.front)}
         profile.notes.append("no radar and no ultrasonic topic: a front radar is expected and missing")
@@ -154,6 +164,23 @@ def _allowed(name: str, value: float) -> bool:
     """Whether the declared range of a sensor parameter holds the value; NaN is in no range."""
     meta: Mapping[str, Any] = next(f.metadata for f in parameters(Sensor) if f.name == name)
     return bool(meta["low"] <= value <= meta["high"])
+
+
+def _counts_approach_positive(bag: Bag, sensor: Sensor, odometry: str) -> bool:
+    """Whether the static world fits ego's speed only with the Doppler sign turned around."""
+    config = Config(inputs=InputTopics(odometry=odometry), sensors=(("radar", sensor),))
+    bound = messages.bindings(config)
+    speed, fitting, opposite = 0.0, 0, 0
+    for topic, kind, t, msg in islice(bag.messages([sensor.topic, odometry]), SIGN_MESSAGES):
+        world = messages.convert(msg, kind, bound[normalised(topic)], t, config)
+        if isinstance(world, Odometry):
+            speed = world.speed
+        elif isinstance(world, RadarScan):
+            static = -speed * np.cos(world.azimuth + sensor.yaw)
+            seen = np.abs(static) > 2.0
+            fitting += int(np.sum(seen & (np.abs(world.range_rate - static) < 1.0)))
+            opposite += int(np.sum(seen & (np.abs(world.range_rate + static) < 1.0)))
+    return opposite >= 20 and opposite > 2 * fitting
 
 
 def _words(topic: str, msg: Any) -> set[str]:

@@ -528,7 +528,7 @@ function start() {
     draw();
   }, { passive: false });
   document.addEventListener("keydown", keys);
-  window.addEventListener("resize", draw);
+  window.addEventListener("resize", () => { draw(); setTimeout(cursor, 300); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { timeline(); draw(); });
   timeline();
   // A link may name a moment: report.html#t=12.5
