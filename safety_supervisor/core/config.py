@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from functools import cache
 from typing import Any, TypeVar, cast, get_type_hints
 
 GRAVITY = 9.80665
@@ -444,7 +445,7 @@ def _group(cls: type[Any], data: Any, prefix: str, problems: list[str]) -> Any:
         return cls()
     declared = {f.name: f for f in parameters(cls)}
     _unknown(data, list(declared), f"{prefix}.", problems)
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     values = {}
     for name, spec in declared.items():
         if name in data:
@@ -452,6 +453,11 @@ def _group(cls: type[Any], data: Any, prefix: str, problems: list[str]) -> Any:
             if value is not MISSING:
                 values[name] = value
     return cls(**values)
+
+
+@cache
+def _hints(group: type[Any]) -> dict[str, type[Any]]:
+    return get_type_hints(group)
 
 
 def _typed(value: Any, kind: type[Any], key: str, spec: Field[Any], problems: list[str]) -> Any:
@@ -485,7 +491,7 @@ def _range_problems(config: Config) -> Iterator[str]:
         if not isinstance(group, kind):
             yield f"{prefix} = {group!r} must be a {kind.__name__}"
             continue
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         problems: list[str] = []
         for spec in parameters(kind):
             _typed(getattr(group, spec.name), hints[spec.name], f"{prefix}.{spec.name}", spec, problems)
