@@ -69,8 +69,8 @@ class Objects:
     """(N,) gap to keep even in the worst case [m]."""
     clearance: Floats
     """(N,) gap to keep at the end of an expected approach [m]."""
-    half_width: Floats
-    """(N,) half width of the corridor [m]."""
+    slack: Floats
+    """(N,) least lateral distance to ego's body that counts as clear [m]."""
 
     @property
     def near(self) -> Bools:
@@ -155,7 +155,6 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
 def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config) -> Objects:
     """Return tracks and the points of near-field arcs as one table."""
     near, ego = config.near_field, situation.ego
-    body = config.vehicle.width / 2 + config.corridor.margin
     # Where the plan itself comes to rest, it may come a little closer than where it drives past.
     rests = bool(situation.path.speed[-1] < config.arbitration.standstill_speed)
     keep = near.stop_distance - (near.approach_tolerance if rests else 0.0)
@@ -176,7 +175,7 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
         np.concatenate([np.clip(age, 0.0, config.timing.input_age_max), np.zeros(n)]), np.concatenate(approach),
         np.concatenate([np.zeros(m), np.full(n, keep)]),
         np.concatenate([np.full(m, config.expected.clearance), np.full(n, keep)]),
-        np.concatenate([np.full(m, body + c.object_half_width), np.full(n, body)]),
+        np.concatenate([np.full(m, c.margin + c.object_half_width), np.full(n, c.margin)]),
     )  # fmt: skip
 
 
@@ -237,7 +236,8 @@ def expected_motion(o: Objects, met: Contacts, path: Path, situation: Situation,
     """
     x, f, v = config.expected, config.fallback, abs(situation.ego.speed)
     object_speed = np.maximum(met.along, 0.0)
-    when, travel = first_conflict(path, o.position, met.sure, o.half_width, o.clearance, x.horizon, CONFLICT_STEP)
+    half = config.vehicle.width / 2
+    when, travel = first_conflict(path, o.position, met.sure, half + o.slack, o.clearance, x.horizon, CONFLICT_STEP)
     meets = np.isfinite(when)
     conflict = meets | _left_behind(o, met, object_speed, path, config)
     gap = np.where(meets, travel - object_speed * np.where(meets, when, 0.0), met.gap)
@@ -294,9 +294,10 @@ def authority(o: Objects, gap: Floats, config: Config) -> Ints:
 
 def _contacts(o: Objects, path: Path, config: Config) -> Contacts:
     c = config.corridor
-    reach_in = np.where(o.static | o.near, 0.0, c.lateral_prediction)
+    half = config.vehicle.width / 2
+    reach_in = np.where(o.near, 0.0, c.lateral_prediction)
     k, shrink = c.lateral_sigma_k, c.lateral_speed_sigma_k
-    met = contacts(path, o.position, o.velocity, o.cov, o.half_width, reach_in, k, shrink)
+    met = contacts(path, o.position, o.velocity, o.cov, half, o.slack, reach_in, k, shrink)
     return replace(met, gap=np.where(o.sound, met.gap, np.nan))
 
 

@@ -121,8 +121,8 @@ class Corridor:
     curvature_sigma: float = param(2.2e-4, "1/m", 0.0, 0.05, "sd of present against driven curvature, measured")
     extrapolation_time: float = param(2.0, "s", 0.1, 5.0, "present motion is extrapolated no further")
     lateral_prediction: float = param(1.0, "s", 0.0, 3.0, "mean lateral motion counts this far; 3 s was not quiet")
-    lateral_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd of lateral position that widen it; 3 saw the next lane")
-    lateral_speed_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd taken off a lateral speed, young tracks seem to swerve")
+    lateral_sigma_k: float = param(1.5, "", 0.0, 3.0, "sd of lateral position kept free at least; 3 saw the next lane")
+    lateral_speed_sigma_k: float = param(2.0, "", 0.0, 4.0, "sd taken off a lateral speed, young tracks seem to swerve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,7 @@ class Tracking:
     """Radar tracker."""
 
     acceleration_psd: float = param(2.0, "m^2/s^3", 0.01, 50.0, "white acceleration, good from 0.5 to 8 on scenes")
+    odometry_drift: float = param(0.01, "m^2/s", 0.0, 1.0, "odometry against Doppler; 1 % of speed, measured")
     gate_probability: float = param(0.999, "", 0.5, 0.999999, "chi-square gate on range, azimuth, range rate")
     detection_probability: float = param(0.9, "", 0.05, 0.999, "in the field of view, per scan")
     clutter_rate: float = param(10.0, "1/scan", 0.01, 1000.0, "false detections per scan over the whole field of view")
@@ -176,7 +177,6 @@ class Tracking:
     persistence_half_life: float = param(5.0, "s", 0.1, 60.0, "existence of an unseen track halves in odds by time")
     coast_time: float = param(0.6, "s", 0.05, 5.0, "longest time without detection in view")
     unseen_time: float = param(2.0, "s", 0.1, 10.0, "then forgotten, in view of a sensor or not")
-    reflection_sigma: float = param(0.15, "m", 0.0, 2.0, "wander of the reflection on an extended body")
     cross_speed_sigma: float = param(5.0, "m/s", 0.1, 30.0, "speed across the line of sight at birth")
     extent_sigma: float = param(0.4, "m", 0.0, 3.0, "wander of the reflection across a body; 0 for point targets")
     cluster_distance: float = param(1.5, "m", 0.0, 10.0, "returns of one body lie closer")

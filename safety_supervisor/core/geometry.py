@@ -127,16 +127,18 @@ def contacts(
     position: Floats,
     velocity: Floats,
     cov: Floats,
-    half_width: Floats,
+    body: float,
+    slack: Floats,
     reach_in: Floats,
     k: float,
     shrink: float,
 ) -> Contacts:
     """Return where the body swept along `path` first meets each object; what is beside the body now is left out.
 
-    `position`, `velocity` (N, 2) in odom with joint covariance `cov` (N, 4, 4); `half_width` (N,) of the corridor [m],
-    widened by `k` standard deviations of the object's lateral position and of the path's own; `reach_in` (N,) seconds
-    of its motion toward the path that count, its lateral speed taken `shrink` standard deviations slower than its mean.
+    `position`, `velocity` (N, 2) in odom with joint covariance `cov` (N, 4, 4); the corridor is `body` [m] to each side
+    and as much more as the larger of `slack` (N,) [m] and `k` standard deviations of the object's lateral position and
+    of the path's own; `reach_in` (N,) seconds of the object's motion toward the path that count, its lateral speed
+    taken `shrink` standard deviations slower than its mean.
     """
     cos, sin = np.cos(path.heading), np.sin(path.heading)
     dx, dy = position[:, :1] - path.x, position[:, 1:] - path.y
@@ -144,7 +146,7 @@ def contacts(
     left = cos * dy - sin * dx
     toward = -np.sign(left) * (cos * velocity[:, 1:] - sin * velocity[:, :1]) - shrink * _spread(cov, 2, -sin, cos)
     spread = _spread(cov, 0, -sin, cos)
-    width = half_width[:, None] + k * np.sqrt(spread * spread + path.sigma * path.sigma)
+    width = body + np.maximum(slack[:, None], k * np.sqrt(spread * spread + path.sigma * path.sigma))
     inside = np.abs(left) - np.maximum(toward, 0.0) * reach_in[:, None] <= width
     spacing = path.s[1] - path.s[0]
     reached = (ahead >= -path.rear) & (ahead - path.front <= spacing)
