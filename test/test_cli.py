@@ -152,7 +152,7 @@ def test_fail_on_a_mode_that_is_reached(capsys, tmp_path, mode, code):
         (["replay", "{bag}", "--set", "timing.period=.nan"], "timing.period"),
         (["replay", "{bag}", "--set", "timing.period.x=1"], "unknown key"),
         (["replay", "{bag}", "--set", "timing.period={"], "not a value"),
-        (["replay", "{bag}", "--out", "{bag}/metadata.yaml"], "metadata.yaml"),
+        (["replay", "{bag}", "--out", "{bag}/metadata.yaml"], "metadata.yaml: is a file"),
         (["replay", "{bag}", "--nonsense"], "--nonsense"),
         (["config", "nowhere.yaml"], "nowhere.yaml"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import errno
 import json
 import os
 import sys
@@ -77,6 +78,8 @@ def replay(path: Path, out: Path, options: Options | None = None) -> dict[str, A
     Raises `BagError`, `ConfigError` or `OSError`, each with a text of one line.
     """
     options = options or Options()
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is a file, expected a folder for the results", str(out))
     with open_bag(path) as bag:
         config, source, notes = _config(bag, options)
         replayed = Run(bag, config)
