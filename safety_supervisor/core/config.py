@@ -13,7 +13,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from functools import cache
 from typing import Any, TypeVar, cast, get_type_hints
 
 GRAVITY = 9.80665
@@ -271,6 +270,9 @@ GROUPS: dict[str, type[Any]] = {
 }  # fmt: skip
 
 
+HINTS = {group: get_type_hints(group) for group in (*GROUPS.values(), Sensor)}
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """One vehicle's complete, validated parameter set."""
@@ -445,7 +447,7 @@ def _group(cls: type[Any], data: Any, prefix: str, problems: list[str]) -> Any:
         return cls()
     declared = {f.name: f for f in parameters(cls)}
     _unknown(data, list(declared), f"{prefix}.", problems)
-    hints = _hints(cls)
+    hints = HINTS[cls]
     values = {}
     for name, spec in declared.items():
         if name in data:
@@ -454,10 +456,6 @@ def _group(cls: type[Any], data: Any, prefix: str, problems: list[str]) -> Any:
                 values[name] = value
     return cls(**values)
 
-
-@cache
-def _hints(group: type[Any]) -> dict[str, type[Any]]:
-    return get_type_hints(group)
 
 
 def _typed(value: Any, kind: type[Any], key: str, spec: Field[Any], problems: list[str]) -> Any:
@@ -491,7 +489,7 @@ def _range_problems(config: Config) -> Iterator[str]:
         if not isinstance(group, kind):
             yield f"{prefix} = {group!r} must be a {kind.__name__}"
             continue
-        hints = _hints(kind)
+        hints = HINTS[kind]
         problems: list[str] = []
         for spec in parameters(kind):
             _typed(getattr(group, spec.name), hints[spec.name], f"{prefix}.{spec.name}", spec, problems)
