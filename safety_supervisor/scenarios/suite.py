@@ -63,7 +63,7 @@ STOPPED_VEHICLE = Scenario(
     "A car stands in the lane, the vision policy does not see it and keeps 20 m/s",
     World(actors=(Actor("stopped_car", CAR, 130.0), Actor("parked_van", VAN, 75.0, -3.8)), rails=RAILS),
     Policy(20.0, blind=frozenset({"stopped_car"})),
-    duration=11.0,
+    duration=18.0,
     speed=20.0,
 )  # fmt: skip
 
@@ -76,7 +76,7 @@ CUT_IN = Scenario(
         rails=RAILS,
     ),
     Policy(25.0, blind=frozenset({"cut_in_car"})),
-    duration=10.0,
+    duration=15.0,
     speed=25.0,
 )  # fmt: skip
 
@@ -89,7 +89,7 @@ HARD_BRAKING_LEAD = Scenario(
         rails=(Rail(-5.5), Rail(11.0)),
     ),
     Policy(25.0, reaction=1.2, deceleration=2.5, headway=1.4),
-    duration=12.0,
+    duration=15.0,
     speed=25.0,
 )  # fmt: skip
 
@@ -102,7 +102,7 @@ CROSSING_PEDESTRIAN = Scenario(
                 Actor("parked_car", CAR, 75.0, -4.0)),
     ),
     Policy(11.11, blind=frozenset({"pedestrian"})),
-    duration=9.0,
+    duration=12.0,
     speed=11.11,
 )  # fmt: skip
 
