@@ -15,7 +15,6 @@ from safety_supervisor.core.geometry import MIN_STEP, angle_difference
 from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.world import Code, Finding, Floats, Odometry, Plan, seconds
 
-
 SLIP_MAX = 0.5
 """A step may point this far off the heading [rad]: noise of slow plans; wrong signs and frames are far beyond it."""
 
