@@ -12,6 +12,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2: rclpy is not installed")
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.serialization import deserialize_message, serialize_message
+from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from safety_supervisor import messages, vehicle_file
 from safety_supervisor.core import supervisor
@@ -30,6 +32,7 @@ from safety_supervisor.ros import loop as loop_module
 from safety_supervisor.ros import outputs, parameters, sources
 from safety_supervisor.ros.loop import Loop, Meter, failed_decision
 from safety_supervisor.ros.markers import markers
+from safety_supervisor.ros.node import arming
 from safety_supervisor.ros.outputs import Frames, Vitals
 
 VEHICLE = Path(__file__).resolve().parents[1] / "config" / "passenger_car.yaml"
@@ -62,6 +65,21 @@ def test_the_vehicle_file_is_read_and_single_parameters_stand_over_it():
     assert config.corridor.margin == 0.35
     assert dataclasses.replace(config, corridor=plain.corridor, certificate=plain.certificate) == plain
     assert config.certificate is None, "the certificate of the file does not prove another parameter set"
+
+
+def test_a_matching_certificate_arms_and_another_value_disarms(tmp_path):
+    path = tmp_path / "car.yaml"
+    path.write_text(VEHICLE.read_text())
+    proved = vehicle_file.certificate_path(path)
+    vehicle_file.write_certificate(proved, vehicle_file.load(path), [{"claim": "c", "result": "PROVED"}], {})
+    assert arming(*parameters.load({"vehicle_file": str(path)})) == (True, "")
+    armed, why_not = arming(*parameters.load({"vehicle_file": str(path), "corridor.margin": 0.35}))
+    assert (armed, why_not.split(":")[0]) == (False, "SHADOW")
+    armed, why_not = arming(*parameters.load({"vehicle_file": str(path), "shadow": True}))
+    assert (armed, why_not.split(":")[0]) == (False, "SHADOW")
+    flat_file = dict(flat(to_mapping(vehicle_file.load(path))))
+    assert not arming(*parameters.load(flat_file))[0]
+    assert arming(*parameters.load(flat_file | {"certificate": str(proved)}))[0]
 
 
 def test_an_integer_counts_as_a_float():
@@ -134,15 +152,25 @@ def ramp(t: int = 5_000_000_123) -> Plan:
     return Plan(t, time, 10 * time, 0.1 * time, np.full(7, 3.1), 10.0 - 2 * time)
 
 
-def test_a_trajectory_comes_back_as_it_was():
+@pytest.mark.parametrize("frames", [Frames(), Frames("odom_x"), Frames("map", "b"), Frames("o" * 9, "base")])
+def test_a_trajectory_comes_back_as_it_was(frames):
     plan = ramp()
-    message = outputs.trajectory(plan, Frames())
+    raw = outputs.trajectory(plan, frames)
+    message = deserialize_message(raw, MultiDOFJointTrajectory)
+    written = serialize_message(message)  # the same but for the padding, which is left as it was in memory
+    assert (len(written), deserialize_message(written, MultiDOFJointTrajectory)) == (len(raw), message)
+    assert (message.header.frame_id, list(message.joint_names)) == (frames.odom, [frames.base])
     binding = messages.Binding("plan", "plan")
-    back = messages.convert(message, "trajectory_msgs/msg/MultiDOFJointTrajectory", binding, 0, CONFIG, "odom")
+    back = messages.convert(message, parameters.PLAN_TYPES["trajectory"], binding, 0, CONFIG, frames.odom)
     assert back.t == plan.t
     for name in ("time", "x", "y", "yaw", "speed"):
         assert np.allclose(getattr(back, name), getattr(plan, name), atol=1e-9), name
     assert message.points[3].accelerations[0].linear.x == pytest.approx(-2.0)
+
+
+def test_a_trajectory_without_points_is_a_message_too():
+    message = deserialize_message(outputs.empty_trajectory(7, Frames()), MultiDOFJointTrajectory)
+    assert (message.header.stamp.nanosec, message.points) == (7, [])
 
 
 def decision(config=CONFIG, **changes):
@@ -187,7 +215,7 @@ def test_without_a_decision_diagnostics_still_go_out():
 
 
 def test_markers_are_complete_messages():
-    array = markers(decision(fallback=ramp(), path=[[0.0, 0.0], [5.0, 0.0], [9.0, 1.0]]), Frames())
+    array = markers(decision(fallback=ramp(), path=np.array([[0.0, 0.0], [5.0, 0.0], [9.0, 1.0]])), Frames())
     spaces = {marker.ns for marker in array.markers}
     assert {"mode", "fallback", "path", "corridor"} <= spaces
     assert len({(marker.ns, marker.id) for marker in array.markers}) == len(array.markers)
@@ -220,6 +248,14 @@ def test_an_exception_becomes_an_emergency_stop_that_stays(broken_step):
     assert "Traceback" in loop.trace
     assert (second.hold, third.hold) == (False, True)
     messages.json_line(messages.decision_record(second))
+
+
+def test_a_decision_that_cannot_be_published_is_an_internal_error(broken_step):
+    loop = Loop(CONFIG)
+    loop.tick(1_000_000_000)
+    loop.fail(ValueError("no message"))
+    assert loop.tick(1_050_000_000).reasons[0].code is Code.INTERNAL_ERROR
+    assert loop.error == "ValueError: no message"
 
 
 def test_a_driver_is_respected_after_an_exception_too(broken_step):

@@ -53,11 +53,15 @@ class Loop:
                 self._state, self.decision = supervisor.step(self._state, inputs, t, self.config)
                 return self.decision
         except Exception as error:  # nothing that goes wrong in there may end the stream of commands
-            if not self.error:
-                self.trace = traceback.format_exc()
-                self.error = f"{type(error).__name__}: {error}"
+            self.fail(error)
         self.decision = failed_decision(self.decision, inputs, t, self.config, self.error, self._driver)
         return self.decision
+
+    def fail(self, error: Exception) -> None:
+        """Remember the first internal error; from the next tick on the last fallback is executed."""
+        if not self.error:
+            self.error = f"{type(error).__name__}: {error}"
+            self.trace = "".join(traceback.format_exception(error))
 
     def last_command(self) -> Plan | None:
         """What to leave behind at the end: the emergency fallback, nothing while a driver controls."""

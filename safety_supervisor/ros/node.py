@@ -255,10 +255,16 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         session.meter.begin(now if clock.ros_time_is_active else self._last_tick)
         known = session.loop.error
         decision = session.loop.tick(now)
+        try:
+            self._publish(session, decision)
+        except Exception as error:  # a decision that nobody hears is as good as none
+            session.loop.fail(error)
         if session.loop.error and not known:
-            self.get_logger().fatal(f"tick failed, emergency stop until reconfigured:\n{session.loop.trace}")
-        self._publish(session, decision)
+            self.get_logger().fatal(f"tick failed, emergency stop until activated anew:\n{session.loop.trace}")
         session.meter.end()
+        headline = _headline(decision)
+        if headline != self._headline:
+            self._report(headline)
 
     def _publish(self, session: Session, decision: Decision) -> None:
         if decision.command is not None:
@@ -273,9 +279,6 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         if time.monotonic() >= self._next_markers and session.markers.get_subscription_count():
             self._next_markers = time.monotonic() + MARKER_PERIOD
             session.markers.publish(markers(decision, session.frames))
-        headline = _headline(decision)
-        if headline != self._headline:
-            self._report(headline)
 
     def _stop_ticking(self) -> None:
         """End the ticks and leave the emergency fallback as the last command."""

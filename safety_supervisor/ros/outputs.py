@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Duration, Time
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Quaternion, Transform, Twist, Vector3
+from geometry_msgs.msg import Quaternion
 from std_msgs.msg import Header, String
-from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
 from safety_supervisor import messages
-from safety_supervisor.core.world import NANOSECONDS, Code, Decision, Mode, Plan, Severity, nanoseconds
+from safety_supervisor.core.world import NANOSECONDS, Code, Decision, Floats, Mode, Plan, Severity
 from safety_supervisor.ros.sources import Source
 
 HARDWARE = "safety_supervisor"
@@ -50,7 +50,7 @@ class Vitals:
     clock_stopped: bool = False
     """Steady time goes on, the clock of the ticks stands."""
     error: str = ""
-    """An internal error; it stays until the node is configured again."""
+    """An internal error; it stays until the node is activated anew."""
     arrivals: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """Source -> (messages received, age of the newest [s])."""
 
@@ -67,47 +67,57 @@ def decision_message(decision: Decision) -> String:
     return String(data=messages.json_line(messages.decision_record(decision)).rstrip("\n"))
 
 
-def trajectory(plan: Plan, frames: Frames) -> MultiDOFJointTrajectory:
-    """Return a plan as a message: poses of the base in odom, speeds and accelerations along its x axis."""
-    slopes = accelerations(plan)
-    rates = _rate(np.unwrap(plan.yaw), plan) if len(plan.time) else plan.yaw
-    points = [
-        _point(*values)
-        for values in zip(
-            plan.time.tolist(), plan.x.tolist(), plan.y.tolist(), plan.yaw.tolist(), plan.speed.tolist(),
-            slopes.tolist(), rates.tolist(), strict=True,
-        )
-    ]  # fmt: skip
-    return MultiDOFJointTrajectory(
-        header=Header(stamp=stamp(plan.t), frame_id=frames.odom), joint_names=[frames.base], points=points
-    )
+# One point of a MultiDOFJointTrajectory as it lies in a CDR stream that it enters at a multiple of eight bytes: counts
+# are followed by the padding that aligns the doubles.
+POINT = np.dtype([
+    ("transforms", "<u4", 2), ("pose", "<f8", 7), ("velocities", "<u4", 2), ("velocity", "<f8", 6),
+    ("accelerations", "<u4", 2), ("acceleration", "<f8", 6), ("since", "<i4", 2),
+])  # fmt: skip
+CDR_LITTLE_ENDIAN = b"\x00\x01\x00\x00"
 
 
-def empty_trajectory(t: int, frames: Frames) -> MultiDOFJointTrajectory:
+def trajectory(plan: Plan, frames: Frames) -> bytes:
+    """Return a plan as a serialised MultiDOFJointTrajectory: poses of the base in odom, motion along its x axis.
+
+    Written directly: building and serialising the message of 81 points takes 3.3 ms, this 0.2.
+    """
+    seconds_part, rest = divmod(plan.t, NANOSECONDS) if 0 <= plan.t < 2**31 * NANOSECONDS else (0, 0)
+    head = struct.pack("<iI", seconds_part, rest) + _cdr_string(frames.odom)
+    head += struct.pack("<I", 1) + _cdr_string(frames.base) + struct.pack("<I", len(plan.time))
+    body: bytes = _points(plan).tobytes()
+    if len(head) % 8:  # the doubles of the first point are aligned without padding
+        body = body[:4] + body[8:]
+    return CDR_LITTLE_ENDIAN + head + body
+
+
+def empty_trajectory(t: int, frames: Frames) -> bytes:
     """Return a trajectory without points: a driver controls, nothing is to be executed; it is no silence."""
-    return MultiDOFJointTrajectory(
-        header=Header(stamp=stamp(t), frame_id=frames.odom), joint_names=[frames.base], points=[]
-    )
+    none = np.zeros(0)
+    return trajectory(Plan(t, none, none, none, none, none), frames)
 
 
-def accelerations(plan: Plan) -> Any:
-    """Acceleration [m/s^2] along the plan at its points, by differences; zero for a plan of one point."""
-    return _rate(plan.speed, plan)
+def _cdr_string(text: str) -> bytes:
+    data = text.encode() + b"\0"
+    return struct.pack("<I", len(data)) + data + b"\0" * (-len(data) % 4)
 
 
-def _rate(values: Any, plan: Plan) -> Any:
-    rising = len(plan.time) > 1 and bool(np.all(np.diff(plan.time) > 0))
-    return np.gradient(values, plan.time) if rising else np.zeros(len(plan.time))
+def _points(plan: Plan) -> Any:
+    points = np.zeros(len(plan.time), POINT)
+    for counted in ("transforms", "velocities", "accelerations"):
+        points[counted][:, 0] = 1
+    half = plan.yaw / 2
+    points["pose"][:, 0], points["pose"][:, 1] = plan.x, plan.y
+    points["pose"][:, 5], points["pose"][:, 6] = np.sin(half), np.cos(half)
+    points["velocity"][:, 0], points["velocity"][:, 5] = plan.speed, _rate(np.unwrap(plan.yaw), plan.time)
+    points["acceleration"][:, 0] = _rate(plan.speed, plan.time)
+    since = np.rint(np.nan_to_num(plan.time) * NANOSECONDS).astype(np.int64)
+    points["since"][:, 0], points["since"][:, 1] = np.divmod(since, NANOSECONDS)
+    return points
 
 
-def _point(time: float, x: float, y: float, yaw: float, speed: float, slope: float, rate: float) -> Any:
-    since = nanoseconds(time) if math.isfinite(time) else 0
-    return MultiDOFJointTrajectoryPoint(
-        transforms=[Transform(translation=Vector3(x=x, y=y, z=0.0), rotation=quaternion(yaw))],
-        velocities=[Twist(linear=Vector3(x=speed), angular=Vector3(z=rate))],
-        accelerations=[Twist(linear=Vector3(x=slope))],
-        time_from_start=Duration(sec=since // NANOSECONDS, nanosec=since % NANOSECONDS),
-    )
+def _rate(values: Floats, time: Floats) -> Any:
+    """Rate of change at the points by differences; zero where there is none."""
+    return np.gradient(values, time) if len(time) > 1 and bool((np.diff(time) > 0).all()) else np.zeros(len(time))
 
 
 def quaternion(yaw: float) -> Quaternion:
