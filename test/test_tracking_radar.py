@@ -31,7 +31,7 @@ def config(tracking=None, **sensors):
     radars = sensors or {"front": {"range_max": 150.0}}
     return from_mapping({
         "sensors": {name: {"topic": name} | values for name, values in radars.items()},
-        "tracking": {"reflection_sigma": 0.0} | (tracking or {}),
+        "tracking": tracking or {},
     })
 
 
@@ -70,12 +70,14 @@ def same(a: Tracks, b: Tracks) -> bool:
 @pytest.mark.parametrize("dt", [0.01, 0.05, 1.0])
 def test_process_noise_is_white_acceleration(dt):
     assert np.allclose(kf.process_noise(dt, 2.0), Q_continuous_white_noise(2, dt, 2.0, 2, order_by_dim=False))
+    walk = kf.process_noise(dt, 2.0, 0.3) - kf.process_noise(dt, 2.0)
+    assert np.allclose(walk, np.diag([0.3 * dt, 0.3 * dt, 0, 0]))
 
 
 def test_process_noise_does_not_depend_on_the_number_of_steps():
     state, cov = np.ones((1, 4)), np.eye(4)[None]
-    once = kf.predict(state, cov, 0.3, 2.0)
-    twice = kf.predict(*kf.predict(state, cov, 0.1, 2.0), 0.2, 2.0)
+    once = kf.predict(state, cov, 0.3, 2.0, 0.01)
+    twice = kf.predict(*kf.predict(state, cov, 0.1, 2.0, 0.01), 0.2, 2.0, 0.01)
     assert np.allclose(once[0], twice[0])
     assert np.allclose(once[1], twice[1])
 
@@ -367,6 +369,52 @@ def test_what_stands_has_no_speed_while_ego_turns():
 def test_control_without_the_lever_arm_it_would_have_one():
     mount = {"x": 3.7, "y": 0.9, "yaw": 0.7, "half_angle": 1.5}
     assert speed_of_a_post(mount, mount | {"x": 0.0, "y": 0.0}) > 0.2
+
+
+def gap_errors(drift, ticks=200, reads=0.99):
+    """Follow a lead at 20 m/s with a speed signal that reads low; return (error, sigma) of the gap in each tick."""
+    rng = np.random.default_rng(8)
+    conf, state, ego, out = config({"odometry_drift": drift}), TrackerState.empty(), EgoHistory(), []
+    for k in range(ticks):
+        t = k * TICK
+        ego = ego.updated([Odometry(t, k * 1.0, 0.0, 0.0, 20.0 * reads, 0.0)])
+        row = np.array((40.0, 0.0, 0.0)) + rng.normal(size=3) * SIGMA
+        state = track_radar(state, (scan(t, row, from_objects=True),), ego, t, conf)
+        out.append((state.tracks.state[0, 0] - k - 43.7, math.sqrt(state.tracks.cov[0, 0, 0])))
+    return np.array(out[40:])
+
+
+@pytest.mark.parametrize("reads", [0.99, 1.0, 1.01])
+def test_the_gap_lies_inside_its_interval_although_the_speed_signal_is_wrong(reads):
+    error, sigma = gap_errors(P.odometry_drift, reads=reads).T
+    assert np.mean(np.abs(error) < 3 * sigma) > 0.9
+    assert sigma.max() < 0.12
+
+
+def test_control_without_the_drift_of_odometry_it_would_not():
+    error, sigma = gap_errors(0.0).T
+    assert np.mean(np.abs(error) < 3 * sigma) < 0.5
+
+
+def test_a_car_that_returns_from_everywhere_is_never_lost_and_its_gap_not_overestimated():
+    rng, conf, state, ego = np.random.default_rng(9), config(), TrackerState.empty(), EgoHistory()
+    x, rear = 0.0, 40.0
+    for k in range(300):
+        t, gap = k * TICK, rear - x - 3.7
+        speed = min(15.0, math.sqrt(4 * max(gap - 3, 0.0)))
+        x += speed * 0.05
+        ego = ego.updated([Odometry(t, x, 0.0, 0.0, speed, 0.0)])
+        pose = sensor_pose(ego.samples[-1], conf.sensors[0][1])
+        body = [(rear, rng.uniform(-0.9, 0.9)) for _ in range(3)] + [(rear + rng.uniform(0, 4.5), 0.9)]
+        rows = [measured(p, (0.0, 0.0), pose) + rng.normal(size=3) * (0.1, 0.005, 0.1)
+                for p in body if rng.random() < 0.7]  # fmt: skip
+        state = track_radar(state, (scan(t, *rows),), ego, t, conf)
+        tracks = state.tracks
+        there = (tracks.existence > 0.9) & (np.abs(tracks.state[:, 1]) < 1.5)
+        if k > 6:
+            assert there.any()
+            assert abs(tracks.state[there, 0].min() - rear) < 0.3
+    assert gap < 6
 
 
 def test_latency_is_compensated():

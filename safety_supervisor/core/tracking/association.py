@@ -15,7 +15,7 @@ from scipy.special import chdtri
 from safety_supervisor.core.config import Sensor, Tracking
 from safety_supervisor.core.world import Bools, Floats, Ints, frozen
 
-from .kalman import RANGE_FLOOR, Expected, innovation, wrap
+from .kalman import Expected, innovation, wrap
 
 RANGE_MARGIN = 1.05
 """Detections up to this factor beyond the nominal range are taken."""
@@ -57,21 +57,15 @@ class Pairs:
 
 
 def canonical(z: Floats, sigma: Floats, sensor: Sensor, p: Tracking) -> Detections:
-    """Return the detections that are usable, nearest first; where a body reflects wanders by
-    `reflection_sigma`.
+    """Return the detections that are usable, with standard deviations `sigma`, nearest first.
 
-    Left out is what is not finite, absurd or beyond the range, and what exceeds
-    `detections_max`.
+    Left out is what is not finite, absurd or beyond the range, and what exceeds `detections_max`.
     """
     usable = np.isfinite(z).all(axis=1) & (z[:, 0] > 0) & (z[:, 0] <= sensor.range_max * RANGE_MARGIN)
     usable &= (np.abs(z[:, 1]) <= np.pi) & (np.abs(z[:, 2]) <= RANGE_RATE_MAX)
     order = np.lexsort((z[:, 2], z[:, 1], z[:, 0]))
     order = order[usable[order]][: p.detections_max]
-    z, variance = z[order], sigma[order] ** 2
-    wander = p.reflection_sigma * p.reflection_sigma
-    variance[:, 0] += wander
-    variance[:, 1] += wander / np.maximum(z[:, 0], RANGE_FLOOR) ** 2
-    return Detections(z, variance)
+    return Detections(z[order], sigma[order] ** 2)
 
 
 def merged(detections: Detections, p: Tracking) -> Detections:

@@ -31,24 +31,28 @@ class Expected:
     spread: Floats
 
 
-def process_noise(dt: float, psd: float) -> Floats:
-    """Return the (4, 4) covariance that white acceleration of density `psd` [m^2/s^3] adds in `dt` [s], of
-    any sign.
+def process_noise(dt: float, psd: float, drift: float = 0.0) -> Floats:
+    """Return the (4, 4) covariance that is added in `dt` [s], of any sign.
+
+    White acceleration of density `psd` [m^2/s^3], and a walk of the position of density `drift` [m^2/s]:
+    odometry does not move ego quite as the speed says by which Doppler is compensated.
     """
     duration = abs(dt)
-    position, mixed, speed = duration**3 / 3, dt * duration / 2, duration
+    position, mixed, speed = psd * duration**3 / 3 + drift * duration, psd * dt * duration / 2, psd * duration
     eye = np.eye(2)
-    noise: Floats = psd * np.block([[position * eye, mixed * eye], [mixed * eye, speed * eye]])
+    noise: Floats = np.block([[position * eye, mixed * eye], [mixed * eye, speed * eye]])
     return noise
 
 
-def predict(state: Floats, cov: Floats, dt: float, psd: float) -> tuple[Floats, Floats]:
+def predict(
+    state: Floats, cov: Floats, dt: float, psd: float, drift: float = 0.0
+) -> tuple[Floats, Floats]:
     """Move N states by `dt` [s]; backwards (a stamp ahead of the tick) adds uncertainty just as forwards."""
     if dt == 0:
         return state, cov
     F = np.eye(4)
     F[0, 2] = F[1, 3] = dt
-    return state @ F.T, symmetric(F @ cov @ F.T + process_noise(dt, psd))
+    return state @ F.T, symmetric(F @ cov @ F.T + process_noise(dt, psd, drift))
 
 
 def expect(state: Floats, cov: Floats, pose: SensorPose) -> Expected:

@@ -107,18 +107,17 @@ def track_radar(
 
 
 def observe(scan: RadarScan, measured: int, ego: EgoHistory, sensor: Sensor, p: Tracking) -> Observation:
-    """Return the usable detections of a scan with their noise, seen from where the sensor was when it
-    measured.
+    """Return the usable detections of a scan with their noise, seen from where the sensor was then.
 
-    Object lists are taken as they are: the ECU has merged them already.
+    Which part of a body returns changes from scan to scan, and a body returns more than once; the ECU that made an
+    object list has settled both.
     """
     at = ego.at(measured)
     assert at is not None  # track_radar does nothing without odometry
     n = min(len(scan.range), len(scan.azimuth), len(scan.range_rate))
     z = np.stack([scan.range[:n], scan.azimuth[:n], scan.range_rate[:n]], axis=1)
-    sigma = np.empty_like(z)
-    # Which part of an extended body returns changes from scan to scan; an ECU has settled that in its list.
     wander = 0.0 if scan.from_objects else p.extent_sigma
+    sigma = np.empty_like(z)
     sigma[:] = (sensor.sigma_range, sensor.sigma_azimuth, sensor.sigma_range_rate)
     sigma[:, 1] = np.hypot(sensor.sigma_azimuth, wander / np.maximum(z[:, 0], 1.0))
     found = canonical(z, sigma, sensor, p)
@@ -126,11 +125,9 @@ def observe(scan: RadarScan, measured: int, ego: EgoHistory, sensor: Sensor, p: 
 
 
 def step(tracks: Tracks, seen: Observation, births: Ints, next_id: int, p: Tracking) -> tuple[Tracks, Ints]:
-    """Return the tracks after one scan, and the id that each detection gave birth to: as in `births`, or a
-    new one.
+    """Return the tracks after one scan, and the id born from each detection: that in `births`, or a new one.
 
-    Predict, gate, assign, update, count misses where the sensor could see, drop what is gone, start what is
-    new.
+    Predict, gate, assign, update, count misses where the sensor could see, drop what is gone, start what is new.
     """
     tracks = predicted(tracks, seen.t, p)
     expected = kalman.expect(tracks.state, tracks.cov, seen.pose)
@@ -162,7 +159,7 @@ def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
     """
     dt = seconds(t - tracks.t)
     tracks = _rows(tracks, t - tracks.updated <= nanoseconds(p.unseen_time))
-    state, cov = kalman.predict(tracks.state, tracks.cov, dt, p.acceleration_psd)
+    state, cov = kalman.predict(tracks.state, tracks.cov, dt, p.acceleration_psd, p.odometry_drift)
     fading = existence.faded(tracks.existence, dt, p.persistence_half_life)
     return _rows(replace(tracks, t=t, state=state, cov=cov, existence=fading), fading >= p.delete_existence)
 
