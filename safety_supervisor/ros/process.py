@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
@@ -71,16 +73,33 @@ def run(build: Callable[[], Leaving], args: Sequence[str] | None = None) -> int:
 
 def make_executor(node: Any) -> Any:
     """Return the events executor where rclpy has a working one, else the single-threaded one."""
+    executor: Any = None
     try:
         from rclpy.experimental import EventsExecutor  # absent in humble
 
-        executor: Any = EventsExecutor()
+        executor = EventsExecutor()
         executor.add_node(node)
+        if runs_timers(executor, node):
+            return executor
+        why = "it runs nothing"
+        executor.remove_node(node)
     except Exception as error:  # whatever an experimental class does, the proven one remains
-        node.get_logger().info(f"no events executor ({type(error).__name__}), using the single-threaded one")
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
+        why = type(error).__name__
+    node.get_logger().info(f"no events executor ({why}), using the single-threaded one")
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
     return executor
+
+
+def runs_timers(executor: Any, node: Any) -> bool:
+    """Tell whether a timer of the node is called within a second."""
+    called: list[bool] = []
+    timer = node.create_timer(0.001, lambda: called.append(True), clock=Clock(clock_type=ClockType.STEADY_TIME))
+    end = time.monotonic() + 1.0
+    while not called and time.monotonic() < end:
+        executor.spin_once(SPIN_TIMEOUT)
+    node.destroy_timer(timer)
+    return bool(called)
 
 
 def spin(executor: Any, node: Leaving, stop: StopRequest) -> int:
