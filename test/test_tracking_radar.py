@@ -226,6 +226,7 @@ def some_pairs(rng, n=5, m=6):
     cov = np.eye(4) * rng.uniform(0.5, 4, (n, 1, 1))
     expected = kf.expect(state, cov, POSE)
     z = expected.z[rng.integers(0, n, m)] + rng.normal(size=(m, 3)) * (2, 0.1, 2)
+    z = z[np.argsort(z[:, 0])]
     return expected, Detections(z, np.broadcast_to(SIGMA**2, z.shape))
 
 

@@ -80,8 +80,11 @@ def merged(detections: Detections, p: Tracking) -> Detections:
         return detections
     z = detections.z
     x, y = z[:, 0] * np.cos(z[:, 1]), z[:, 0] * np.sin(z[:, 1])
-    near = np.hypot(x[:, None] - x, y[:, None] - y) < p.cluster_distance
-    near &= np.abs(z[:, None, 2] - z[None, :, 2]) < p.cluster_speed
+    i, j = _between(z[:, 0], z[:, 0] - p.cluster_distance, z[:, 0] + p.cluster_distance)
+    alike = np.hypot(x[i] - x[j], y[i] - y[j]) < p.cluster_distance
+    alike &= np.abs(z[i, 2] - z[j, 2]) < p.cluster_speed
+    near = np.eye(n, dtype=bool)
+    near[i[alike], j[alike]] = True
     head = _heads(near)
     if np.array_equal(head, np.arange(n)):
         return detections
@@ -113,15 +116,25 @@ def gate(expected: Expected, detections: Detections, probability: float) -> Pair
     """Return the pairs whose innovation is plausible: first each axis by itself, then all three jointly."""
     limit = float(chdtri(3, 1 - probability))
     spread = np.diagonal(expected.spread, axis1=1, axis2=2)
-    difference = innovation(detections.z[None], expected.z[:, None])
-    near = difference * difference <= limit * (spread[:, None] + detections.variance[None])
-    track, detection = np.nonzero(near.all(axis=2))
-    residual = difference[track, detection]
+    reach = np.sqrt(limit * (spread[:, 0] + detections.variance[:, 0].max(initial=0.0)))
+    track, detection = _between(detections.z[:, 0], expected.z[:, 0] - reach, expected.z[:, 0] + reach)
+    residual = innovation(detections.z[detection], expected.z[track])
+    near = residual * residual <= limit * (spread[track] + detections.variance[detection])
+    kept = near.all(axis=1)
+    track, detection, residual = track[kept], detection[kept], residual[kept]
     S = expected.spread[track] + detections.variance[detection][:, :, None] * np.eye(3)
     distance = np.sum(residual * np.linalg.solve(S, residual[:, :, None])[:, :, 0], axis=1)
     log_likelihood = -(distance + np.linalg.slogdet(S)[1] + 3 * np.log(2 * np.pi)) / 2
     inside = distance <= limit
     return Pairs(track[inside], detection[inside], distance[inside], log_likelihood[inside])
+
+
+def _between(ordered: Floats, low: Floats, high: Floats) -> tuple[Ints, Ints]:
+    """Return all (i, j) with low[i] <= ordered[j] <= high[i], without looking at the others."""
+    first, end = np.searchsorted(ordered, low, "left"), np.searchsorted(ordered, high, "right")
+    count = np.maximum(end - first, 0)
+    i = np.repeat(np.arange(len(count)), count)
+    return i, np.arange(len(i)) + np.repeat(first - (np.cumsum(count) - count), count)
 
 
 def assign(pairs: Pairs, score: Floats, first: Bools, detections: int) -> Ints:
