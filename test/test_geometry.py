@@ -1,0 +1,408 @@
+"""Paths, swept corridors and contacts, against footprints swept by brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from builders import CONFIG, FRONT, T, arc, changed, ego, plan, stop_plan, straight_path
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import Point, Polygon
+
+from safety_supervisor.core.geometry import (
+    BESIDE,
+    SAMPLES,
+    angle_difference,
+    arc_points,
+    contacts,
+    extrapolated_path,
+    first_conflict,
+    footprint,
+    is_reverse,
+    planned_path,
+)
+from safety_supervisor.core.world import Odometry
+
+VEHICLE = CONFIG.vehicle
+REAR, HALF = VEHICLE.rear, VEHICLE.width / 2
+SLACK = 0.5
+NAN = float("nan")
+
+
+def meet(path, *points, velocity=(0.0, 0.0), cov=None, slack=SLACK, reach_in=0.0, k=0.0, shrink=0.0):
+    """Contacts of points that all have the same velocity and covariance."""
+    n = len(points)
+    position = np.array(points, float).reshape(n, 2)
+    cov = np.zeros((4, 4)) if cov is None else cov
+    return contacts(path, position, np.tile(velocity, (n, 1)).astype(float), np.tile(cov, (n, 1, 1)), HALF,
+                    np.full(n, slack), np.full(n, reach_in), k, shrink)
+
+
+# --- footprint and angles -------------------------------------------------------------------------------------------
+
+
+@given(st.floats(-100, 100), st.floats(-100, 100), st.floats(-7, 7), st.floats(-6, 6), st.floats(-3, 3))
+def test_the_footprint_is_the_body_turned_and_moved(x, y, yaw, along, left):
+    corners = footprint(x, y, yaw, VEHICLE)
+    body = Polygon(corners)
+    assert body.exterior.is_ccw
+    assert body.area == pytest.approx(VEHICLE.width * (VEHICLE.front + REAR))
+    c, s = np.cos(yaw), np.sin(yaw)
+    point = Point(x + c * along - s * left, y + s * along + c * left)
+    slack = min(FRONT - along, along + REAR, HALF - abs(left))
+    if abs(slack) > 1e-6:
+        assert body.contains(point) == (slack > 0)
+    front_left = corners[0] - [x, y]
+    assert front_left @ [c, s] == pytest.approx(FRONT)
+    assert front_left @ [-s, c] == pytest.approx(HALF)
+
+
+@given(st.floats(-50, 50), st.floats(-50, 50))
+def test_an_angle_difference_is_wrapped_and_right(a, b):
+    difference = angle_difference(a, b)
+    assert -np.pi <= difference < np.pi
+    assert np.cos(difference) == pytest.approx(np.cos(a - b), abs=1e-9)
+    assert np.sin(difference) == pytest.approx(np.sin(a - b), abs=1e-9)
+
+
+# --- paths ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_path_begins_at_ego_and_reaches_as_far_as_asked():
+    path = planned_path(plan(20.0, duration=3.0), ego(20.0), VEHICLE, 100.0)
+    assert (path.s[0], path.x[0], path.time[0]) == (0.0, 0.0, 0.0)
+    assert len(path.s) == SAMPLES
+    assert path.s[-1] == 100.0
+    assert path.length == pytest.approx(60.0)
+    assert np.isinf(path.time[path.s > 60.0 + 1e-6]).all()
+    assert path.x == pytest.approx(path.s)
+    assert path.y == pytest.approx(np.zeros(SAMPLES))
+
+
+@given(st.floats(0.0, 0.9), st.floats(-0.9, 0.9))
+def test_ego_is_found_on_an_older_plan(late, beside):
+    now = ego(20.0, x=20.0 * late, y=beside, t=T + round(late * 1e9))
+    path = planned_path(plan(20.0), now, VEHICLE, 50.0)
+    assert path.x[0] == pytest.approx(now.x, abs=1e-6)
+    at = np.searchsorted(path.s, 30.0)
+    assert path.time[at] == pytest.approx(path.s[at] / 20.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("radius", [6.0, 20.0, 100.0, -6.0, -50.0])
+def test_a_curved_path_stays_on_its_circle(radius):
+    speed = min(5.0, abs(radius))
+    path = planned_path(plan(speed, duration=6.0, curvature=1 / radius), ego(speed), VEHICLE, 5.0)
+    inside = path.s <= path.length
+    distance = np.hypot(path.x, path.y - radius)[inside]
+    assert distance == pytest.approx(np.full(inside.sum(), abs(radius)), abs=0.01)
+    assert path.heading[inside] == pytest.approx(path.s[inside] / radius, abs=3e-3)
+
+
+def test_beyond_its_end_a_path_goes_on_straight():
+    path = planned_path(plan(5.0, duration=4.0, curvature=0.05), ego(5.0), VEHICLE, 40.0)
+    beyond = path.s > path.length
+    assert beyond.sum() > 30
+    assert np.ptp(path.heading[beyond]) == 0.0
+    assert np.hypot(np.diff(path.x[beyond]), np.diff(path.y[beyond])) == pytest.approx(
+        np.diff(path.s[beyond]))
+
+
+def test_ego_beyond_the_end_of_a_plan_goes_on_straight_from_where_it_is():
+    path = planned_path(plan(10.0, duration=2.0), ego(10.0, x=25.0), VEHICLE, 30.0)
+    assert path.x[0] == pytest.approx(25.0)
+    assert path.length == 0.0
+    assert np.isinf(path.time[1:]).all()
+    assert path.x[-1] == pytest.approx(25.0 + path.s[-1])
+
+
+def test_a_stop_may_be_written_as_identical_points():
+    waiting = stop_plan(10.0, 30.0, duration=12.0)
+    assert (np.diff(waiting.x) == 0).sum() > 20
+    path = planned_path(waiting, ego(10.0), VEHICLE, 60.0)
+    assert path.length == pytest.approx(30.0)
+    assert path.speed[-1] == 0.0
+    assert np.isfinite(path.x).all()
+    arrives = path.time[path.s <= 29.0][-1]
+    assert 4.5 < arrives < 6.0
+    assert np.isinf(path.time[path.s > 30.01]).all()
+
+
+def test_a_plan_that_stands_still_is_a_straight_path_that_nobody_drives():
+    path = planned_path(plan(0.0), ego(0.0, yaw=1.0), VEHICLE, 5.0)
+    assert path.length == 0.0
+    assert path.speed.max() == 0.0
+    assert np.isfinite(path.x).all()
+
+
+def test_reverse_motion_is_seen_in_the_direction_of_travel():
+    path = planned_path(plan(-2.0), ego(-2.0), VEHICLE, 10.0)
+    assert path.reverse
+    assert (path.front, path.rear) == (VEHICLE.rear, VEHICLE.front)
+    assert path.x[-1] == pytest.approx(-path.s[-1])
+    assert path.speed == pytest.approx(np.full(SAMPLES, 2.0))
+    assert abs(angle_difference(float(path.heading[0]), np.pi)) < 1e-9
+    assert not planned_path(plan(2.0), ego(2.0), VEHICLE, 10.0).reverse
+
+
+@pytest.mark.parametrize(("speeds", "now", "reverse"), [
+    ((2.0,), -1.0, False), ((-2.0,), 1.0, True), ((0.0,), -1.0, True), ((0.0,), 1.0, False), ((0.0,), 0.0, False),
+])
+def test_the_direction_is_that_of_the_plan_and_of_ego_when_it_stands(speeds, now, reverse):
+    assert is_reverse(plan(speeds[0]), ego(now)) == reverse
+
+
+def test_the_yaw_of_a_path_may_wrap_around():
+    path = planned_path(plan(5.0, yaw=3.1, curvature=0.05), ego(5.0, yaw=3.1), VEHICLE, 10.0)
+    assert np.abs(np.diff(path.heading)).max() < 0.1
+
+
+# --- extrapolation --------------------------------------------------------------------------------------------------
+
+
+def test_present_motion_goes_on_along_its_circle_then_straight():
+    now = ego(10.0, yaw_rate=0.5)
+    path = extrapolated_path(now, VEHICLE, 2.0, 1e-3, 50.0)
+    bent = path.s <= 20.0
+    assert np.hypot(path.x, path.y - 20.0)[bent] == pytest.approx(np.full(bent.sum(), 20.0), abs=0.01)
+    assert np.ptp(path.heading[path.s >= 20.0]) < 1e-9
+    assert path.heading[-1] == pytest.approx(1.0)
+    assert np.isinf(path.time[path.s > 20.01]).all()
+
+
+def test_the_extrapolation_widens_and_without_a_yaw_rate_it_widens_more():
+    known = extrapolated_path(ego(10.0), VEHICLE, 2.0, 1e-3, 5.0)
+    blind = extrapolated_path(ego(10.0, yaw_rate=NAN), VEHICLE, 2.0, 1e-3, 5.0)
+    assert known.sigma[0] == blind.sigma[0] == 0.0
+    assert (np.diff(known.sigma) > 0).all()
+    assert (blind.sigma[1:] > 5 * known.sigma[1:]).all()
+    assert np.isfinite(blind.x).all()
+    assert np.ptp(blind.heading) == 0.0
+
+
+def test_an_extrapolation_backwards_looks_backwards():
+    path = extrapolated_path(ego(-2.0, yaw=0.3), VEHICLE, 2.0, 1e-3, 5.0)
+    assert path.reverse
+    assert path.front == VEHICLE.rear
+    assert (path.x[-1] * np.cos(0.3) + path.y[-1] * np.sin(0.3)) == pytest.approx(-path.s[-1])
+
+
+def test_a_standing_ego_extrapolates_to_nothing_but_still_looks_ahead():
+    path = extrapolated_path(ego(0.0, yaw_rate=0.4), VEHICLE, 2.0, 1e-3, 5.0)
+    assert path.length == 0.0
+    assert path.s[-1] == 5.0
+    assert np.ptp(path.heading) == 0.0
+
+
+# --- contacts -------------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(0.0, 80.0), st.floats(-6.0, 6.0))
+def test_on_a_straight_the_gap_is_the_distance_from_the_front_bumper(gap, y):
+    met = meet(straight_path(), (FRONT + gap, y))
+    if abs(y) <= HALF + SLACK:
+        assert met.gap[0] == pytest.approx(gap, abs=1e-9)
+        assert met.lateral[0] == pytest.approx(y)
+    else:
+        assert not met.hit[0]
+
+
+def test_what_is_behind_or_out_of_reach_is_not_met():
+    path = straight_path(reach=150.0)
+    end = path.s[-1] + FRONT
+    assert meet(path, (-REAR - 0.01, 0.0), (end + 5.0, 0.0)).hit.tolist() == [False, False]
+    assert meet(path, (end, 0.0)).hit.tolist() == [True]
+
+
+def test_what_is_beside_the_body_is_left_out_up_to_half_a_metre_from_the_front():
+    path = straight_path()
+    edge = FRONT - BESIDE
+    assert not meet(path, (1.0, 0.5)).hit[0]
+    assert not meet(path, (edge - 0.01, 0.5)).hit[0]
+    met = meet(path, (edge + 0.01, 0.5))
+    assert met.gap[0] == pytest.approx(0.01 - BESIDE, abs=1e-6)
+
+
+def test_an_object_of_unknown_place_counts_as_met():
+    met = meet(straight_path(), (FRONT + 10.0, 0.0))
+    assert met.hit[0]
+    assert np.array([m == np.inf for m in (NAN, np.inf)]).tolist() == [False, True]
+
+
+def test_the_speed_of_an_object_is_taken_along_the_path():
+    path = planned_path(plan(5.0, duration=6.0, curvature=0.1), ego(5.0), VEHICLE, 5.0)
+    at = 40
+    c, s = np.cos(path.heading[at]), np.sin(path.heading[at])
+    point = (path.x[at] + FRONT * c, path.y[at] + FRONT * s)
+    with_it, against, across = (meet(path, point, velocity=v).along[0] for v in (
+        (3 * c, 3 * s), (-3 * c, -3 * s), (-3 * s, 3 * c)))
+    # A corner of the body comes first, a little before the path has turned: never faster than the object is.
+    assert 2.6 < with_it < 3.0
+    assert against == pytest.approx(-with_it)
+    assert abs(across) < 1.5
+
+
+def test_lateral_uncertainty_widens_the_corridor_only_beyond_the_slack():
+    path, beyond = straight_path(), HALF + SLACK + 0.3
+    spread = np.diag([0.0, 0.64, 0.0, 0.0])
+    assert not meet(path, (30.0, beyond)).hit[0]
+    assert not meet(path, (30.0, beyond), cov=spread, k=0.9).hit[0]
+    assert meet(path, (30.0, beyond), cov=spread, k=1.1).hit[0]
+
+
+def test_motion_toward_the_path_counts_and_motion_away_does_not():
+    path, beyond = straight_path(), HALF + SLACK + 1.5
+    for side in (1.0, -1.0):
+        assert meet(path, (30.0, side * beyond), velocity=(0.0, -side * 2.0), reach_in=1.0).hit[0]
+        assert not meet(path, (30.0, side * beyond), velocity=(0.0, -side * 1.0), reach_in=1.0).hit[0]
+        assert not meet(path, (30.0, side * beyond), velocity=(0.0, side * 2.0), reach_in=1.0).hit[0]
+        assert not meet(path, (30.0, side * beyond), velocity=(0.0, -side * 2.0), reach_in=0.0).hit[0]
+        noisy = np.diag([0.0, 0.0, 1.0, 1.0])
+        assert not meet(path, (30.0, side * beyond), velocity=(0.0, -side * 2.0), cov=noisy, reach_in=1.0,
+                        shrink=1.0).hit[0]
+
+
+def test_the_sure_velocity_loses_its_lateral_noise_only():
+    noisy = np.diag([0.0, 0.0, 4.0, 1.0])
+    met = meet(straight_path(), (30.0, 0.0), (30.0, 0.0), velocity=(5.0, -1.5), cov=noisy, shrink=1.0)
+    assert met.sure[0] == pytest.approx([5.0, -0.5])
+    assert meet(straight_path(), (30.0, 0.0), velocity=(5.0, 0.9), cov=noisy, shrink=1.0).sure[0] == pytest.approx(
+        [5.0, 0.0])
+    assert met.speed_sigma[0] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("heading", [0.0, 0.7, np.pi / 2, 3.0])
+def test_uncertainty_along_the_path_follows_its_direction(heading):
+    path = planned_path(plan(20.0, yaw=heading), ego(20.0, yaw=heading), VEHICLE, 50.0)
+    c, s = np.cos(heading), np.sin(heading)
+    cov = np.diag([4.0, 1.0, 0.0, 0.0])
+    cov[0, 1] = cov[1, 0] = 0.5
+    expected = np.sqrt(np.array([c, s]) @ cov[:2, :2] @ np.array([c, s]))
+    assert meet(path, (30 * c, 30 * s), cov=cov).gap_sigma[0] == pytest.approx(expected)
+
+
+# Speed [m/s], curvature [1/m], duration [s]: streets, a roundabout, parking; forward and backward.
+SWEPT = {
+    "straight": (20.0, 0.0, 8.0), "highway bend": (20.0, 0.005, 8.0), "street corner": (10.0, 0.02, 6.0),
+    "roundabout": (7.0, 0.05, 5.0), "parking": (2.0, 0.17, 4.0), "reverse parking": (-2.0, 0.17, 4.0),
+    "reverse straight": (-2.0, 0.0, 4.0), "long right bend": (15.0, -0.01, 10.0),
+}  # fmt: skip
+
+
+def swept(points, speed, curvature, length, front, rear, half):
+    """Travel at which the body, moved in small steps along a perfect circle, first contains each point."""
+    s = np.linspace(0.0, length, 6000)
+    bend = curvature * s * np.sign(speed)
+    chord = np.sign(speed) * s * np.sinc(bend / 2 / np.pi)
+    x, y, heading = chord * np.cos(bend / 2), chord * np.sin(bend / 2), bend + (np.pi if speed < 0 else 0.0)
+    found = []
+    for px, py in points:
+        ahead = np.cos(heading) * (px - x) + np.sin(heading) * (py - y)
+        left = np.cos(heading) * (py - y) - np.sin(heading) * (px - x)
+        inside = (np.abs(left) <= half) & (ahead <= front) & (ahead >= -rear)
+        found.append(s[np.argmax(inside)] if inside.any() else np.inf)
+    return np.array(found)
+
+
+def around(path, count, seed=0):
+    """Points on and beside the way of ego's body, those inside or beside it now left out."""
+    random = np.random.default_rng(seed)
+    at = random.integers(0, np.sum(path.s <= path.length), count)
+    ahead, left = random.uniform(0, path.front, count), random.uniform(-2.0, 2.0, count)
+    c, s = np.cos(path.heading[at]), np.sin(path.heading[at])
+    points = np.stack([path.x[at] + c * ahead - s * left, path.y[at] + s * ahead + c * left], axis=1)
+    dx, dy = (points - [path.x[0], path.y[0]]).T
+    c, s = np.cos(path.heading[0]), np.sin(path.heading[0])
+    return points[(c * dx + s * dy > path.front) | (np.abs(c * dy - s * dx) > HALF + SLACK)]
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_gaps_are_never_later_than_the_swept_body_by_more_than_the_declared_bound(name):
+    speed, curvature, duration = SWEPT[name]
+    path = planned_path(plan(speed, duration, curvature=curvature), ego(speed), VEHICLE, 5.0)
+    points = around(path, 400)
+    met = meet(path, *points)
+    true = swept(points, speed, curvature, path.length, path.front, path.rear, HALF + SLACK)
+    touched = np.isfinite(true)
+    assert touched.sum() > 50
+    inner = np.isfinite(swept(points, speed, curvature, path.length, path.front, path.rear,
+                              HALF + SLACK - CONFIG.envelope.geometry_bound))
+    assert met.hit[inner].all()
+    late = met.gap[touched & met.hit] - true[touched & met.hit]
+    assert late.max() <= CONFIG.envelope.geometry_bound
+    # Early is safe, but not by more than the body's own length, and never where nothing is touched for long.
+    assert late.min() >= -(path.front + path.rear)
+    assert (met.hit & ~touched).sum() <= 0.02 * len(points)
+
+
+def test_the_sweep_test_itself_sees_a_path_that_is_a_little_off():
+    speed, curvature, duration = SWEPT["roundabout"]
+    wrong = planned_path(plan(speed, duration, curvature=curvature * 0.9), ego(speed), VEHICLE, 5.0)
+    points = around(wrong, 400)
+    true = swept(points, speed, curvature, wrong.length, wrong.front, wrong.rear, HALF + SLACK)
+    met = meet(wrong, *points)
+    both = np.isfinite(true) & met.hit
+    assert (met.gap[both] - true[both]).max() > CONFIG.envelope.geometry_bound or not met.hit[np.isfinite(true)].all()
+
+
+def test_no_objects_give_no_contacts():
+    met = meet(straight_path())
+    assert met.gap.shape == (0,)
+    assert not met.hit.any()
+
+
+# --- expected motion ------------------------------------------------------------------------------------------------
+
+
+def conflict(path, point, velocity=(0.0, 0.0), clearance=2.0, horizon=4.0):
+    when, travel = first_conflict(path, np.array([point], float), np.array([velocity], float),
+                                  np.array([HALF + SLACK]), np.array([clearance]), horizon, 0.1)
+    return float(when[0]), float(travel[0])
+
+
+def test_a_standing_object_is_met_when_the_plan_gets_there():
+    when, travel = conflict(straight_path(20.0), (FRONT + 42.0, 0.0))
+    assert when == pytest.approx(2.0, abs=0.11)
+    assert travel == pytest.approx(42.0, abs=1e-6)
+
+
+def test_an_object_that_drives_on_or_a_plan_that_stops_short_meets_nothing():
+    assert conflict(straight_path(20.0), (FRONT + 42.0, 0.0), velocity=(20.0, 0.0)) == (np.inf, np.inf)
+    stops = planned_path(stop_plan(20.0, 39.0), ego(20.0), VEHICLE, 150.0)
+    assert conflict(stops, (FRONT + 42.0, 0.0)) == (np.inf, np.inf)
+    short = planned_path(stop_plan(20.0, 42.5, duration=6.0), ego(20.0), VEHICLE, 150.0)
+    assert np.isfinite(conflict(short, (FRONT + 42.0, 0.0), horizon=6.0)[0])
+
+
+def test_a_pedestrian_who_will_have_crossed_is_not_met_and_one_who_arrives_in_time_is():
+    path = straight_path(10.0)
+    assert np.isfinite(conflict(path, (FRONT + 20.0, -4.0), velocity=(0.0, 2.0))[0])
+    assert np.isinf(conflict(path, (FRONT + 30.0, -1.0), velocity=(0.0, 2.5))[0])
+    assert np.isinf(conflict(path, (FRONT + 10.0, -8.0), velocity=(0.0, 1.0))[0])
+
+
+def test_a_faster_object_gets_no_clearance():
+    path = straight_path(10.0)
+    assert np.isinf(conflict(path, (FRONT + 1.0, 0.0), velocity=(12.0, 0.0))[0])
+    assert conflict(path, (FRONT + 1.0, 0.0), velocity=(8.0, 0.0))[0] == 0.0
+
+
+# --- arcs -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_arc_lies_around_its_transducer_at_one_distance():
+    now = Odometry(T, 10.0, -3.0, 0.6, 1.0, 0.0)
+    points = arc_points(arc(y=0.5, yaw=0.4, half_angle=0.3), now, 1.5)
+    c, s = np.cos(0.6), np.sin(0.6)
+    sensor = np.array([10.0 + c * FRONT - s * 0.5, -3.0 + s * FRONT + c * 0.5])
+    offset = points - sensor
+    assert np.hypot(*offset.T) == pytest.approx(np.full(len(points), 1.5))
+    bearing = np.arctan2(offset[:, 1], offset[:, 0])
+    assert (bearing.min(), bearing.max()) == pytest.approx((0.6 + 0.4 - 0.3, 0.6 + 0.4 + 0.3))
+
+
+def test_points_of_a_plan_closer_than_a_millimetre_are_one():
+    noisy = plan(0.0)
+    jitter = changed(noisy, x={i: 1e-4 * (i % 2) for i in range(81)})
+    path = planned_path(jitter, ego(0.0), VEHICLE, 5.0)
+    assert path.length == 0.0
+    assert np.isfinite(path.x).all()

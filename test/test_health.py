@@ -1,0 +1,317 @@
+"""Each input missing, stale, early, invalid, frozen; each clock that jumps; and inputs that are well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import RADAR, ULTRASONIC, T, config, ego, plan
+from hypothesis import given
+from strategies import any_inputs
+
+from safety_supervisor.core import health
+from safety_supervisor.core.config import Sensor
+from safety_supervisor.core.world import (
+    Code,
+    DriverMode,
+    Finding,
+    Inputs,
+    Invalid,
+    RadarScan,
+    RangeReading,
+    Severity,
+    nanoseconds,
+)
+
+CONFIG = config(front=RADAR, us=ULTRASONIC)
+PERIOD = nanoseconds(CONFIG.timing.period)
+NAN = float("nan")
+FAMILIES = {"odometry": "ODOMETRY", "plan": "PLAN", "front": "RADAR", "us": "ULTRASONIC"}
+TIMEOUTS = {
+    "odometry": CONFIG.health.odometry_timeout, "plan": CONFIG.health.plan_timeout,
+    "front": CONFIG.health.radar_timeout, "us": CONFIG.health.ultrasonic_timeout,
+}  # fmt: skip
+LISTS = {"odometry": "odometry", "plan": "plans", "front": "radar", "us": "ranges"}
+
+
+def scan(t=T, distance=30.0, name="front"):
+    return RadarScan(name, t, [distance], [0.0], [-5.0])
+
+
+def ping(t=T, distance=1.0, name="us"):
+    return RangeReading(name, t, distance, 0.2, 5.0)
+
+
+def all_of(t=T, **changes):
+    """One good message of each input, stamped `t`."""
+    made = {"odometry": (ego(20.0, t=t),), "plans": (plan(20.0, t=t),), "radar": (scan(t, 30.0 + t % 7),),
+            "ranges": (ping(t),)}
+    return Inputs(**{**made, **changes})
+
+
+def run(*ticks, by=CONFIG, moving=True):
+    """Admit (t, inputs) one after the other; return the health after the last."""
+    memory = health.Memory()
+    for t, inputs in ticks:
+        memory, _ = health.admit(memory, inputs, t, by)
+    return health.check(memory, (), moving, ticks[-1][0], by)
+
+
+def codes(*ticks, **keywords):
+    return {f.code.name for f in run(*ticks, **keywords).findings}
+
+
+def test_when_everything_is_there_nothing_is_found():
+    assert run((T, all_of())) == health.Health(Severity.OK, ())
+    assert run((T, all_of()), (T + PERIOD, Inputs())) == health.Health(Severity.OK, ())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_never_came_is_missing_and_waited_for(name):
+    found = run((T, all_of(**{LISTS[name]: ()})))
+    assert [f.code.name for f in found.findings] == [f"{FAMILIES[name]}_MISSING"]
+    assert found.findings[0].source == name
+    assert found.severity == Severity.WAITING
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_came_too_long_ago_is_stale(name):
+    timeout = nanoseconds(TIMEOUTS[name])
+    at_limit = {LISTS[name]: getattr(all_of(T - timeout), LISTS[name])}
+    beyond = {LISTS[name]: getattr(all_of(T - timeout - 1), LISTS[name])}
+    assert codes((T, all_of(**at_limit))) == set()
+    found = run((T, all_of(**beyond)))
+    assert [f.code.name for f in found.findings] == [f"{FAMILIES[name]}_STALE"]
+    assert found.severity == (Severity.BLIND if name == "odometry" else Severity.DEGRADED)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_silence_makes_stale_and_the_next_message_heals(name):
+    end = T + nanoseconds(TIMEOUTS[name]) + PERIOD
+    ticks = [(t, all_of(t, **({LISTS[name]: ()} if t > T else {}))) for t in range(T, end + PERIOD, PERIOD)]
+    assert codes(*ticks) == {f"{FAMILIES[name]}_STALE"}
+    assert codes(*ticks, (end + 2 * PERIOD, all_of(end + 2 * PERIOD))) == set()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_stamp_from_the_future_is_refused_and_does_not_refresh(name):
+    tolerance = nanoseconds(CONFIG.health.future_tolerance)
+    early = {LISTS[name]: getattr(all_of(T + tolerance + 1), LISTS[name])}
+    jitter = {LISTS[name]: getattr(all_of(T + tolerance), LISTS[name])}
+    assert codes((T, all_of(**jitter))) == set()
+    assert codes((T, all_of(**early))) == {f"{FAMILIES[name]}_FUTURE", f"{FAMILIES[name]}_MISSING"}
+    _, kept = health.admit(health.Memory(), all_of(**early), T, CONFIG)
+    assert getattr(kept, LISTS[name]) == ()
+    found = run((T, all_of()), (T + PERIOD, Inputs(**{LISTS[name]: getattr(all_of(T + 10**9), LISTS[name])})))
+    assert {f.code.name for f in found.findings} == {f"{FAMILIES[name]}_FUTURE"}
+    assert found.severity == Severity.SUSPECT
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_message_that_was_not_understood_is_invalid_until_a_good_one_comes(name):
+    bad = Inputs(invalid=(Invalid(name, T, "no field x"),))
+    found = run((T, all_of()), (T + PERIOD, bad))
+    assert [f.code.name for f in found.findings] == [f"{FAMILIES[name]}_INVALID"]
+    assert "no field x" in found.findings[0].text
+    assert found.severity >= Severity.SUSPECT
+    later = T + 2 * PERIOD
+    assert codes((T, all_of()), (T + PERIOD, bad), (later, Inputs())) == {f"{FAMILIES[name]}_INVALID"}
+    assert codes((T, all_of()), (T + PERIOD, bad), (later, all_of(later))) == set()
+
+
+@pytest.mark.parametrize(("source", "code"), [("driver", "DRIVER_INVALID"), ("nobody", "INPUT_INVALID")])
+def test_a_refused_message_of_another_source_is_told_in_its_tick(source, code):
+    bad = all_of(T + PERIOD, invalid=(Invalid(source, T, "broken"),))
+    found = run((T, all_of()), (T + PERIOD, bad))
+    assert [f.code.name for f in found.findings] == [code]
+    assert found.severity == Severity.SUSPECT
+    assert codes((T, all_of()), (T + PERIOD, bad), (T + 2 * PERIOD, all_of(T + 2 * PERIOD))) == set()
+
+
+def test_a_good_driver_message_in_the_same_tick_clears_a_bad_one():
+    both = all_of(invalid=(Invalid("driver", T, "broken"),), driver=(DriverMode(T, False),))
+    assert codes((T, both)) == set()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"x": NAN}, {"y": float("inf")}, {"yaw": NAN}, {"speed": NAN}, {"speed": 1e6}, {"speed": -1e300}, {"x": 1e300},
+     {"yaw_rate": float("inf")}, {"yaw_rate": 1e3}],
+)  # fmt: skip
+def test_absurd_odometry_is_refused_and_does_not_refresh(bad):
+    absurd = replace(ego(20.0, t=T + PERIOD), **bad)
+    assert codes((T, all_of()), (T + PERIOD, all_of(T + PERIOD, odometry=(absurd,)))) == {"ODOMETRY_INVALID"}
+    _, kept = health.admit(health.Memory(), all_of(odometry=(absurd,)), T + PERIOD, CONFIG)
+    assert kept.odometry == ()
+    ticks = [(t, all_of(t, odometry=(replace(absurd, t=t),) if t > T else (ego(t=T),)))
+             for t in range(T, T + 6 * PERIOD, PERIOD)]
+    assert codes(*ticks) == {"ODOMETRY_INVALID", "ODOMETRY_STALE"}
+
+
+def test_odometry_without_a_yaw_rate_is_good():
+    assert codes((T, all_of(odometry=(ego(20.0, yaw_rate=NAN),)))) == set()
+
+
+@pytest.mark.parametrize("columns", [([NAN], [0.0], [0.0]), ([1.0], [NAN], [0.0]), ([1.0], [0.0], [NAN]),
+                                     ([1.0, 2.0], [0.0], [0.0, 0.0]), ([1.0], [], [])])
+def test_a_scan_without_a_usable_row_is_refused_and_does_not_refresh(columns):
+    bad = RadarScan("front", T, *columns)
+    assert codes((T, all_of(radar=(bad,)))) == {"RADAR_INVALID", "RADAR_MISSING"}
+
+
+def test_a_scan_with_one_usable_row_or_with_none_at_all_is_good():
+    assert codes((T, all_of(radar=(RadarScan("front", T, [NAN, 5.0], [0.0, 0.1], [0.0, 0.0]),)))) == set()
+    assert codes((T, all_of(radar=(RadarScan("front", T, [], [], []),)))) == set()
+
+
+def test_a_ping_of_nan_is_no_reading():
+    assert codes((T, all_of(ranges=(ping(distance=NAN),)))) == {"ULTRASONIC_INVALID", "ULTRASONIC_MISSING"}
+    for reading in (float("inf"), float("-inf"), 0.0, 9.9):
+        assert codes((T, all_of(ranges=(ping(distance=reading),)))) == set()
+    _, kept = health.admit(health.Memory(), all_of(ranges=(ping(distance=NAN),)), T, CONFIG)
+    assert len(kept.ranges) == 1  # the filter counts it
+
+
+def test_old_stamps_do_not_refresh_and_do_not_age_what_is_fresh():
+    assert codes((T, all_of()), (T + PERIOD, all_of(T - 10**9))) == set()
+    assert codes((T, all_of()), (T + 5 * PERIOD, all_of(T - 10**9))) == {"ODOMETRY_STALE"}
+
+
+# --- expected inputs ------------------------------------------------------------------------------------------------
+
+
+def test_only_an_expected_sensor_can_be_missing_stale_or_invalid():
+    relaxed = config(front=RADAR, us=replace(ULTRASONIC, expected=False))
+    assert codes((T, all_of(ranges=())), by=relaxed) == set()
+    assert codes((T, all_of(ranges=(ping(T - 10**10),))), by=relaxed) == set()
+    assert codes((T, all_of(ranges=())), by=CONFIG) == {"ULTRASONIC_MISSING"}
+    assert health.stale(health.Memory(), "us", T, relaxed)
+
+
+def test_a_plan_that_is_not_expected_cannot_be_missing():
+    alone = config({"inputs.plan_expected": False}, front=RADAR)
+    assert codes((T, all_of(plans=())), by=alone) == set()
+    assert codes((T, all_of(plans=())), by=config(front=RADAR)) == {"PLAN_MISSING"}
+
+
+def test_what_comes_from_an_unknown_sensor_is_dropped():
+    ghosts = Inputs(radar=(scan(name="ghost"),), ranges=(ping(name="ghost"),))
+    _, kept = health.admit(health.Memory(), ghosts, T, CONFIG)
+    assert kept.radar == kept.ranges == ()
+
+
+def test_a_sensor_is_stale_until_it_speaks_and_after_it_fell_silent():
+    memory, _ = health.admit(health.Memory(), all_of(), T, CONFIG)
+    assert not health.stale(memory, "front", T, CONFIG)
+    assert health.stale(memory, "front", T + nanoseconds(CONFIG.health.radar_timeout) + 1, CONFIG)
+    assert health.stale(health.Memory(), "front", T, CONFIG)
+
+
+# --- frozen ---------------------------------------------------------------------------------------------------------
+
+
+def repeated(until, moving=True, distances=None, rest=()):
+    """The same scan again and again; in ticks of `rest` ego stands."""
+    memory, t = health.Memory(), T
+    for i, t in enumerate(range(T, T + nanoseconds(until) + 1, PERIOD)):
+        detections = (scan(t, 30.0 if distances is None else distances(i)),)
+        memory, _ = health.admit(memory, all_of(t, radar=detections), t, CONFIG)
+        memory = health.rested(memory, t) if i in rest else memory
+    return {f.code.name for f in health.check(memory, (), moving, t, CONFIG).findings}
+
+
+def test_identical_detections_while_ego_moves_are_frozen():
+    limit = CONFIG.health.frozen_time
+    assert repeated(limit) == set()
+    assert repeated(limit + 0.1) == {"RADAR_FROZEN"}
+    assert health.severity_of(Code.RADAR_FROZEN) == Severity.DEGRADED
+
+
+def test_detections_that_change_or_repeat_at_rest_are_not_frozen():
+    assert repeated(3.0, distances=lambda i: 30.0 + i % 2) == set()
+    assert repeated(3.0, moving=False) == set()
+    assert repeated(3.0, rest=range(41)) == set()
+
+
+def test_empty_scans_may_repeat():
+    memory = health.Memory()
+    for t in range(T, T + 3 * 10**9, PERIOD):
+        memory, _ = health.admit(memory, all_of(t, radar=(RadarScan("front", t, [], [], []),)), t, CONFIG)
+    assert health.check(memory, (), True, t, CONFIG).findings == ()
+
+
+# --- the clock ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("later", [0, -1, -(10**9), nanoseconds(CONFIG.health.clock_jump) + 1, 10**12])
+def test_a_clock_that_jumps_is_found_in_that_tick(later):
+    found = run((T, all_of()), (T + later, all_of(T + later)))
+    assert [f.code for f in found.findings] == [Code.CLOCK_JUMP]
+    assert found.severity == Severity.DEGRADED
+    assert codes((T, all_of()), (T + later, all_of(T + later)), (T + later + PERIOD, Inputs())) == set()
+
+
+def test_a_late_tick_is_no_jump():
+    later = T + nanoseconds(CONFIG.health.clock_jump)
+    assert codes((T, all_of()), (later, all_of(later))) == set()
+
+
+def test_stamps_from_before_the_clock_was_set_back_do_not_keep_an_input_fresh():
+    back = T - 100 * 10**9
+    silent = {"RADAR_MISSING", "CLOCK_JUMP"}
+    assert codes((T, all_of()), (back, all_of(back, radar=()))) == silent
+    assert codes((T, all_of()), (back, all_of(back, radar=())), (back + PERIOD, all_of(back + PERIOD, radar=()))) == {
+        "RADAR_MISSING"}
+
+
+# --- severity -------------------------------------------------------------------------------------------------------
+
+FAMILY_NAMES = ("PLAN_", "ODOMETRY_", "RADAR_", "ULTRASONIC_", "DRIVER_", "INPUT_", "CLOCK_")
+FINDINGS = [c for c in Code if c.name.startswith(FAMILY_NAMES)]
+
+
+@pytest.mark.parametrize("code", FINDINGS, ids=[c.name for c in FINDINGS])
+def test_every_code_of_a_finding_has_a_severity(code):
+    assert health.severity_of(code) > Severity.OK
+
+
+def test_the_worst_finding_counts():
+    memory, _ = health.admit(health.Memory(), all_of(), T, CONFIG)
+    bad = Finding(Code.PLAN_JUMP, "plan", "jumps")
+    assert health.check(memory, (bad,), True, T, CONFIG).severity == Severity.DEGRADED
+    assert health.check(memory, (), True, T, CONFIG).severity == Severity.OK
+    later = T + 10**9
+    both = health.check(memory, (bad,), True, later, CONFIG)
+    assert both.severity == Severity.BLIND
+    assert bad in both.findings
+
+
+def test_the_kinds_of_loss_rank_as_declared():
+    ranks = {name: health.severity_of(Code[name]) for name in (
+        "ODOMETRY_FUTURE", "RADAR_INVALID", "PLAN_STALE", "PLAN_NOT_FINITE", "RADAR_MISSING", "ODOMETRY_STALE")}
+    assert list(ranks.values()) == [Severity.SUSPECT, Severity.SUSPECT, Severity.DEGRADED, Severity.DEGRADED,
+                                    Severity.WAITING, Severity.BLIND]
+
+
+@given(any_inputs(T), any_inputs(T + PERIOD))
+def test_whatever_arrives_findings_have_severities_and_nothing_raises(first, second):
+    with np.errstate(all="ignore"):
+        found = run((T, first), (T + PERIOD, second))
+    assert found.severity == max((health.severity_of(f.code) for f in found.findings), default=Severity.OK)
+
+
+@given(any_inputs(T))
+def test_what_is_admitted_is_usable_and_only_what_came(inputs):
+    with np.errstate(all="ignore"):
+        _, kept = health.admit(health.Memory(), inputs, T, CONFIG)
+    assert all(np.isfinite((o.x, o.y, o.yaw, o.speed)).all() for o in kept.odometry)
+    assert all(o in inputs.odometry for o in kept.odometry)
+    assert all(s.sensor in dict(CONFIG.sensors) for s in kept.radar)
+    assert len(kept.plans) <= len(inputs.plans)
+    assert (kept.driver, kept.release) == (inputs.driver, inputs.release)
+
+
+def test_a_radar_and_a_list_of_tracks_are_one_family():
+    tracks = config(ecu=Sensor(kind="radar_tracks", topic="ecu"))
+    assert codes((T, Inputs(odometry=(ego(),), plans=(plan(),))), by=tracks) == {"RADAR_MISSING"}
