@@ -15,6 +15,8 @@ from safety_supervisor.core.geometry import MIN_STEP, angle_difference
 from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.world import Code, Finding, Floats, Odometry, Plan, seconds
 
+VALUE_MAX = 1e9
+"""No time [s], place [m], angle [rad] or speed [m/s] is larger; beyond it sums and angles lose their meaning."""
 SLIP_MAX = 0.5
 """A step may point this far off the heading [rad]: noise of slow plans; wrong signs and frames are far beyond it."""
 
@@ -45,6 +47,10 @@ def _shape(plan: Plan, config: Config) -> Iterator[Finding]:
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             yield _finding(Code.PLAN_NOT_FINITE, f"point {bad[0]}: {name} is {values[bad[0]]}")
+            return
+        huge = np.flatnonzero(np.abs(values) > VALUE_MAX)
+        if len(huge):
+            yield _finding(Code.PLAN_INVALID, f"point {huge[0]}: {name} is {values[huge[0]]:g}, beyond all sense")
             return
     step = np.diff(plan.time)
     worst = int(np.argmin(step))
