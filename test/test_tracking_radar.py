@@ -67,24 +67,38 @@ def same(a: Tracks, b: Tracks) -> bool:
 # --- filter -------------------------------------------------------------------------------------------------------
 
 
+MOTION = kf.Motion(2.0, 2.0)
+
+
 @pytest.mark.parametrize("dt", [0.01, 0.05, 1.0])
 def test_process_noise_is_white_acceleration(dt):
-    assert np.allclose(kf.process_noise(dt, 2.0), Q_continuous_white_noise(2, dt, 2.0, 2, order_by_dim=False))
-    walk = kf.process_noise(dt, 2.0, 0.3) - kf.process_noise(dt, 2.0)
+    velocity = np.array([[20.0, 0.0]])
+    plain = kf.process_noise(velocity, dt, MOTION)[0]
+    assert np.allclose(plain, Q_continuous_white_noise(2, dt, 2.0, 2, order_by_dim=False))
+    walk = kf.process_noise(velocity, dt, kf.Motion(2.0, 2.0, 0.3))[0] - plain
     assert np.allclose(walk, np.diag([0.3 * dt, 0.3 * dt, 0, 0]))
 
 
+def test_what_moves_accelerates_along_its_motion_and_what_stands_anyhow():
+    velocity = np.array([[30.0, 0.0], [0.0, -30.0], [18.0, 24.0], [0.0, 0.0]])
+    noise = kf.process_noise(velocity, 0.1, kf.Motion(2.0, 0.5))[:, 2:, 2:] / 0.1
+    assert np.allclose(noise[0], np.diag([2.0, 0.5]), atol=0.01)
+    assert np.allclose(noise[1], np.diag([0.5, 2.0]), atol=0.01)
+    assert np.allclose(np.linalg.eigvalsh(noise[2]), [0.5, 2.0], atol=0.01)
+    assert np.allclose(noise[3], np.diag([0.5, 0.5]))
+
+
 def test_process_noise_does_not_depend_on_the_number_of_steps():
-    state, cov = np.ones((1, 4)), np.eye(4)[None]
-    once = kf.predict(state, cov, 0.3, 2.0, 0.01)
-    twice = kf.predict(*kf.predict(state, cov, 0.1, 2.0, 0.01), 0.2, 2.0, 0.01)
+    state, cov, motion = np.ones((1, 4)), np.eye(4)[None], kf.Motion(2.0, 0.5, 0.01)
+    once = kf.predict(state, cov, 0.3, motion)
+    twice = kf.predict(*kf.predict(state, cov, 0.1, motion), 0.2, motion)
     assert np.allclose(once[0], twice[0])
     assert np.allclose(once[1], twice[1])
 
 
 @pytest.mark.parametrize("dt", [-0.05, -0.3])
 def test_a_prediction_backwards_adds_uncertainty(dt):
-    _, cov = kf.predict(np.zeros((1, 4)), np.zeros((1, 4, 4)), dt, 2.0)
+    _, cov = kf.predict(np.zeros((1, 4)), np.zeros((1, 4, 4)), dt, MOTION)
     assert np.linalg.eigvalsh(cov).min() > 0
 
 
@@ -128,7 +142,7 @@ def test_predict_and_update_agree_with_filterpy():
     oracle.Q = Q_continuous_white_noise(2, 0.05, 2.0, 2, order_by_dim=False)
     for _ in range(20):
         z = measured((40.0, -6.0), (10.0, 1.0), POSE) + rng.normal(size=3) * SIGMA
-        state, cov = kf.predict(state, cov, 0.05, 2.0)
+        state, cov = kf.predict(state, cov, 0.05, MOTION)
         expected = kf.expect(state, cov, POSE)
         state, cov = kf.update(state, cov, expected, z[None], SIGMA[None] ** 2)
         oracle.predict()
@@ -161,11 +175,11 @@ def test_azimuth_is_wrapped_behind_the_sensor():
 
 def test_the_covariance_is_honest_and_stays_symmetric_and_positive():
     rng = np.random.default_rng(3)
-    n, steps, dt, psd = 400, 60, 0.05, 2.0
+    n, steps, dt = 400, 60, 0.05
     pose = SensorPose(0.0, 0.0, 0.0, 15.0, 0.0)
     truth = np.column_stack([rng.uniform(20, 120, n), rng.uniform(-20, 20, n), rng.normal(15, 5, n),
                              rng.normal(0, 1, n)])  # fmt: skip
-    F, root = np.eye(4) + dt * np.eye(4, k=2), np.linalg.cholesky(kf.process_noise(dt, psd))
+    F, root = np.eye(4) + dt * np.eye(4, k=2), np.linalg.cholesky(kf.process_noise(np.zeros((1, 2)), dt, MOTION))[0]
     variance, nees = np.broadcast_to(SIGMA**2, (n, 3)), []
 
     def noisy():
@@ -174,7 +188,7 @@ def test_the_covariance_is_honest_and_stays_symmetric_and_positive():
     state, cov = kf.born(noisy(), variance, pose, 5.0)
     for _ in range(steps):
         truth = truth @ F.T + rng.normal(size=(n, 4)) @ root.T
-        state, cov = kf.predict(state, cov, dt, psd)
+        state, cov = kf.predict(state, cov, dt, MOTION)
         state, cov = kf.update(state, cov, kf.expect(state, cov, pose), noisy(), variance)
         error = truth - state
         nees.append(np.sum(error * np.linalg.solve(cov, error[:, :, None])[:, :, 0], axis=1).mean())

@@ -120,7 +120,7 @@ class Corridor:
     curvature_sigma: float = param(2.2e-4, "1/m", 0.0, 0.05, "sd of present against driven curvature, measured")
     extrapolation_time: float = param(2.0, "s", 0.1, 5.0, "present motion is extrapolated no further")
     lateral_prediction: float = param(1.0, "s", 0.0, 3.0, "mean lateral motion counts this far; 3 s was not quiet")
-    lateral_sigma_k: float = param(1.5, "", 0.0, 3.0, "sd of lateral position kept free at least; 3 saw the next lane")
+    lateral_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd of lateral position kept free at least; 3 saw the next lane")
     lateral_speed_sigma_k: float = param(2.0, "", 0.0, 4.0, "sd taken off a lateral speed, young tracks seem to swerve")
 
 
@@ -156,6 +156,8 @@ class Authority:
     emergency: float = param(0.9999, "", 0.0, 1.0, "about one false confirmed track an hour in clutter, measured")
     near_field: float = param(0.9, "", 0.0, 1.0, "any stop, closer than near_range: time is short and speed is low")
     near_range: float = param(8.0, "m", 0.0, 50.0, "where the near-field authority holds")
+    hits: int = param(5, "", 1, 50, "detections before a track may do more than cap the speed; its course is noise before")
+    near_hits: int = param(3, "", 1, 50, "the same, closer than near_range")
     static_range: float = param(65.0, "m", 10.0, 300.0, "never-moved returns beyond it may only cap the speed")
     lead: float = param(0.9, "", 0.0, 1.0, "a confirmed track, as counted in the summary")
 
@@ -164,7 +166,8 @@ class Authority:
 class Tracking:
     """Radar tracker."""
 
-    acceleration_psd: float = param(2.0, "m^2/s^3", 0.01, 50.0, "white acceleration, good from 0.5 to 8 on scenes")
+    acceleration_psd: float = param(2.0, "m^2/s^3", 0.01, 50.0, "along the motion; 0.5 lost braking objects")
+    lateral_psd: float = param(0.5, "m^2/s^3", 0.01, 50.0, "across the motion and of what stands; calm lateral speeds")
     odometry_drift: float = param(0.01, "m^2/s", 0.0, 1.0, "odometry against Doppler; 1 % of speed, measured")
     gate_probability: float = param(0.999, "", 0.5, 0.999999, "chi-square gate on range, azimuth, range rate")
     detection_probability: float = param(0.9, "", 0.05, 0.999, "in the field of view, per scan")

@@ -19,6 +19,9 @@ from .ego import SensorPose
 RANGE_FLOOR = 0.1
 """Nearer than this [m] the direction of the line of sight is not defined well enough to be linearised."""
 
+DIRECTED_SPEED = 2.0
+"""Below this speed [m/s] an object has no direction yet along which it would rather accelerate."""
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:
@@ -31,28 +34,38 @@ class Expected:
     spread: Floats
 
 
-def process_noise(dt: float, psd: float, drift: float = 0.0) -> Floats:
-    """Return the (4, 4) covariance that is added in `dt` [s], of any sign.
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """How objects may move otherwise than straight on at constant speed."""
 
-    White acceleration of density `psd` [m^2/s^3], and a walk of the position of density `drift` [m^2/s]:
-    odometry does not move ego quite as the speed says by which Doppler is compensated.
-    """
+    along: float
+    """White acceleration along the motion [m^2/s^3]: braking is harder than swerving."""
+    across: float
+    """White acceleration across the motion, and of what stands [m^2/s^3]."""
+    drift: float = 0.0
+    """Walk of the position [m^2/s]: odometry moves ego otherwise than the speed that compensates Doppler."""
+
+
+def process_noise(velocity: Floats, dt: float, motion: Motion) -> Floats:
+    """Return the (N, 4, 4) covariances that are added in `dt` [s], of any sign, at these velocities (N, 2)."""
+    square = np.sum(velocity * velocity, axis=1) + DIRECTED_SPEED * DIRECTED_SPEED
+    directed = velocity[:, :, None] * velocity[:, None, :] / square[:, None, None]
+    acceleration = motion.across * np.eye(2) + (motion.along - motion.across) * directed
     duration = abs(dt)
-    position, mixed, speed = psd * duration**3 / 3 + drift * duration, psd * dt * duration / 2, psd * duration
-    eye = np.eye(2)
-    noise: Floats = np.block([[position * eye, mixed * eye], [mixed * eye, speed * eye]])
+    noise = np.empty((len(velocity), 4, 4))
+    noise[:, :2, :2] = acceleration * duration**3 / 3 + motion.drift * duration * np.eye(2)
+    noise[:, :2, 2:] = noise[:, 2:, :2] = acceleration * dt * duration / 2
+    noise[:, 2:, 2:] = acceleration * duration
     return noise
 
 
-def predict(
-    state: Floats, cov: Floats, dt: float, psd: float, drift: float = 0.0
-) -> tuple[Floats, Floats]:
+def predict(state: Floats, cov: Floats, dt: float, motion: Motion) -> tuple[Floats, Floats]:
     """Move N states by `dt` [s]; backwards (a stamp ahead of the tick) adds uncertainty just as forwards."""
     if dt == 0:
         return state, cov
     F = np.eye(4)
     F[0, 2] = F[1, 3] = dt
-    return state @ F.T, symmetric(F @ cov @ F.T + process_noise(dt, psd, drift))
+    return state @ F.T, symmetric(F @ cov @ F.T + process_noise(state[:, 2:], dt, motion))
 
 
 def expect(state: Floats, cov: Floats, pose: SensorPose) -> Expected:

@@ -159,7 +159,8 @@ def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
     """
     dt = seconds(t - tracks.t)
     tracks = _rows(tracks, t - tracks.updated <= nanoseconds(p.unseen_time))
-    state, cov = kalman.predict(tracks.state, tracks.cov, dt, p.acceleration_psd, p.odometry_drift)
+    motion = kalman.Motion(p.acceleration_psd, p.lateral_psd, p.odometry_drift)
+    state, cov = kalman.predict(tracks.state, tracks.cov, dt, motion)
     fading = existence.faded(tracks.existence, dt, p.persistence_half_life)
     return _rows(replace(tracks, t=t, state=state, cov=cov, existence=fading), fading >= p.delete_existence)
 
