@@ -27,7 +27,7 @@ def keeps_speed(closing_speed, duration, _acceleration_max):
 @claim(
     "APP-1",
     "An oncoming object comes no farther than oncoming_distance, at any time.",
-    basis="B1; the bound starts at 0 and grows at least as fast as the object drives",
+    basis="B1; the bound starts at 0 and grows at least as fast as the object drives; tight: no more than needed",
     controls={
         "the object keeps its speed": {"bound": keeps_speed},
         "no bound on the acceleration": {WITHOUT: B1_GAIN},
@@ -41,7 +41,13 @@ def oncoming_object(world, bound=motion.oncoming_distance):
     world.assume(B1_DOUBLE, now <= 2 * at_first)
     way = bound(at_first, Dual(elapsed, 1), limit)
     world.show("rate of the bound", way.rate)
-    return {"grows with the object": way.rate >= now, "starts at 0": bound(at_first, 0, limit) == 0}
+    gained = limit * elapsed
+    return {
+        "grows with the object": way.rate >= now,
+        "starts at 0": bound(at_first, 0, limit) == 0,
+        "tight while the object gains": implies(gained <= at_first, way.value == (at_first + gained / 2) * elapsed),
+        "tight in the end": implies(gained >= 2 * at_first, way.value == 2 * at_first * elapsed),
+    }
 
 
 def situation(world):
@@ -116,11 +122,9 @@ BETTER = {"gap": 1, "ego_speed": -1, "object_speed": 1, "response": -1, "acceler
 def monotone(world, better=BETTER):
     p = world.group("envelope")
     value = {name: world.real(name, 0 if name == "response" else None) for name in better}
-    conclusions = {}
-    for name, sign in better.items():
-        moved = (Dual(value[n], 1) if n == name else value[n] for n in better)
-        conclusions[f"monotone in {name}"] = sign * envelopes.opposite_margin(*moved, p).rate >= 0
-    return conclusions
+    name = world.pick("argument", tuple(better))
+    moved = (Dual(value[n], 1) if n == name else value[n] for n in better)
+    return better[name] * envelopes.opposite_margin(*moved, p).rate >= 0
 
 
 @claim(

@@ -8,22 +8,29 @@ from safety_supervisor.core import envelopes, motion
 from safety_supervisor.prove.claims import RANGES, WITHOUT, Dual, claim, rate_of
 
 
-def closing_at_the_end(closing_speed, closing_acceleration, horizon):
+def margin_at_the_end(gap, closing_speed, closing_acceleration, horizon):
     """Control: looks at the end of the horizon only."""
-    return closing_speed * horizon + closing_acceleration * horizon * horizon / 2
+    return gap - (closing_speed * horizon + closing_acceleration * horizon * horizon / 2)
 
 
-def closing_without_sign(closing_speed, closing_acceleration, horizon):
+def margin_without_sign(gap, closing_speed, closing_acceleration, horizon):
     """Control: the sign of the acceleration is lost, as known from a published TTC."""
-    return motion.largest_closing(closing_speed, -closing_acceleration, horizon)
+    return envelopes.ttc_margin(gap, closing_speed, -closing_acceleration, horizon)
+
+
+def margin_with_double_way(gap, closing_speed, closing_acceleration, horizon):
+    """Control: twice the closing distance, which is sound and not tight."""
+    return gap - 2 * motion.largest_closing(closing_speed, closing_acceleration, horizon)
 
 
 def situation(world):
-    """Any closing speed and acceleration over any horizon, and a moment within it."""
-    speed, acceleration = world.real("closing_speed"), world.real("closing_acceleration")
+    """Any gap, closing speed and acceleration over any horizon, and the gap left at a moment within it."""
+    gap, speed, acceleration = world.real("gap"), world.real("closing_speed"), world.real("closing_acceleration")
     horizon, moment = world.real("horizon", 0), world.real("moment", 0)
     world.assume("the moment is within the horizon", moment <= horizon)
-    return speed, acceleration, horizon, moment
+    left = gap - (speed * moment + acceleration * moment * moment / 2)
+    world.show("gap left", left)
+    return (gap, speed, acceleration, horizon), moment, left
 
 
 @claim(
@@ -31,18 +38,15 @@ def situation(world):
     "At every moment within the horizon the gap left is at least the margin.",
     scopes=(RANGES,),
     controls={
-        "end of the horizon only": {"closing": closing_at_the_end},
-        "sign of the acceleration lost": {"closing": closing_without_sign},
+        "end of the horizon only": {"margin": margin_at_the_end},
+        "sign of the acceleration lost": {"margin": margin_without_sign},
         "after the horizon": {WITHOUT: "the moment is within the horizon"},
     },
 )
-def sound(world, closing=motion.largest_closing):
-    speed, acceleration, horizon, moment = situation(world)
-    largest = closing(speed, acceleration, horizon)
-    travelled = speed * moment + acceleration * moment * moment / 2
-    world.show("closing distance", travelled)
-    world.show("largest closing distance", largest)
-    return travelled <= largest
+def sound(world, margin=envelopes.ttc_margin):
+    now, _, left = situation(world)
+    world.show("margin", margin(*now))
+    return left >= margin(*now)
 
 
 @claim(
@@ -50,19 +54,18 @@ def sound(world, closing=motion.largest_closing):
     "Tight: some moment within the horizon has exactly the margin left.",
     basis="the start, the end, or the top of the parabola, where the closing speed is 0",
     scopes=(RANGES,),
-    controls={"twice the closing distance": {"factor": 2}},
+    controls={"twice the closing distance": {"margin": margin_with_double_way}},
 )
-def tight(world, factor=1):
-    speed, acceleration, horizon, moment = situation(world)
-    top = speed * moment + acceleration * moment * moment / 2
-    largest = factor * motion.largest_closing(speed, acceleration, horizon)
-    at_end = speed * horizon + acceleration * horizon * horizon / 2
-    # The moment is any; if it is where the closing speed vanishes, it is the top.
-    world.assume(
-        "the moment is the top, if there is one",
-        (speed + acceleration * moment == 0) | (speed * (speed + acceleration * horizon) > 0) | (acceleration == 0),
-    )
-    return (largest == 0) | (largest == at_end) | (largest == top)
+def tight(world, margin=envelopes.ttc_margin):
+    now, moment, left = situation(world)
+    gap, speed, acceleration, horizon = now
+    at_end = gap - (speed * horizon + acceleration * horizon * horizon / 2)
+    # The moment may be any; where the closing speed vanishes within the horizon, let it be that one.
+    at_top = speed + acceleration * moment == 0
+    no_top = (speed * (speed + acceleration * horizon) > 0) | (acceleration == 0)
+    world.assume("the moment is the top, if there is one", at_top | no_top)
+    value = margin(*now)
+    return (value == gap) | (value == at_end) | (value == left)
 
 
 BETTER = {"gap": 1, "closing_speed": -1, "closing_acceleration": -1, "horizon": -1}
@@ -77,11 +80,9 @@ BETTER = {"gap": 1, "closing_speed": -1, "closing_acceleration": -1, "horizon": 
 )
 def monotone(world, better=BETTER):
     value = {name: world.real(name, 0 if name == "horizon" else None) for name in better}
-    conclusions = {}
-    for name, sign in better.items():
-        moved = (Dual(value[n], 1) if n == name else value[n] for n in better)
-        conclusions[f"monotone in {name}"] = sign * rate_of(envelopes.ttc_margin(*moved)) >= 0
-    return conclusions
+    name = world.pick("argument", tuple(better))
+    moved = (Dual(value[n], 1) if n == name else value[n] for n in better)
+    return better[name] * rate_of(envelopes.ttc_margin(*moved)) >= 0
 
 
 @claim(

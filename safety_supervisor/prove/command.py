@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         args.smt2.mkdir(parents=True, exist_ok=True)
     results, checks = [], Counter[str]()
     with SecondOpinion() as second:
-        for claim, scope in ((claim, scope) for claim in chosen for scope in claim.scopes):
+        for claim, scope in [(each, scope) for each in chosen for scope in each.scopes]:
             result = engine.decide(claim, scope, config)
             results.append(result)
             print("\n".join(describe(result)), flush=True)
@@ -115,8 +115,7 @@ def _total(results: Sequence[Result], checks: Counter[str], seconds: float) -> s
 
 
 def _check_again(result: Result, folder: Path | None, second: SecondOpinion | None) -> Iterator[str]:
-    """Write the queries of a proved claim and have them checked; yield confirmed, undecided,
-    contradicted."""
+    """Write the queries of a proved claim, have them checked; yield what cvc5 says of each."""
     for number, query in enumerate(result.outcome.queries, 1):
         text = solvers.smt2(query)
         if folder:

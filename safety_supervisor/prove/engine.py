@@ -208,6 +208,7 @@ class Exploration:
         self.claim, self.scope, self.config = claim, scope, config
         self.without, self.keywords = without, keywords
         self.queries: list[Query] = []
+        self.excluded: list[Query] = []
         self.names: list[str] = []
         self.picked: list[str] = []
         self.assumptions: list[str] = []
@@ -229,7 +230,6 @@ class Exploration:
             world = SymbolicWorld(self.config, self.scope, path, self.without)
             conclusion = self.claim.body(world, **self.keywords)
             scripts.extend(path.branches)
-            self.pruned += path.pruned
             self._merge(world)
             for query in self._collect(path, conclusion):
                 answer = solvers.solve(query.negated)
@@ -268,9 +268,13 @@ class Exploration:
 
     def _collect(self, path: Path, conclusion: Any) -> list[Query]:
         """Return what must be proved for a path and was not met before; nothing for an impossible path."""
+        never = [Query("the other choice is impossible", *found) for found in path.impossible]
         status = self._status(list(path.constraints))
         if status == "unsat":
-            self.pruned += 1
+            never.append(Query("the path is impossible", list(path.constraints), z3.BoolVal(False)))
+        self.excluded += never  # found unsat already, and checked again by a second solver like the others
+        self.pruned += len(never)
+        if status == "unsat":
             return []
         self.possible = self.possible or status == "sat"
         self.paths += 1
@@ -288,31 +292,37 @@ class Exploration:
         return True
 
     def _outcome(self, result: str, detail: str = "", values: Mapping[str, Fraction] | None = None) -> Outcome:
-        return Outcome(result, self.paths, self.pruned, detail, values or {}, self.queries, self.assumptions)
+        queries = [*self.queries, *self.excluded]
+        return Outcome(result, self.paths, self.pruned, detail, values or {}, queries, self.assumptions)
 
     def _refute(self, query: Query, answer: solvers.Answer) -> Outcome:
         values, exactly = solvers.simplest(query.negated, answer, [*self.picked, *self.names])
-        confirmed, text = self._replay(values, Fraction)
-        floats, _ = self._replay(values, float)
-        words = ", ".join(f"{name} = {_decimal(value)}" for name, value in values.items() if name in self.names)
-        if not confirmed and exactly:
+        fails, text = self._replay(values, Fraction)
+        fails_on_floats, float_text = self._replay(values, float)
+        words = ", ".join(f"{name} = {_decimal(values[name])}" for name in self.names)
+        words = "; ".join(filter(None, (f"{query.text} fails: {words}", text or float_text)))
+        if exactly and not (fails_on_floats if fails is None else fails):
             # The formula and the code disagree: a fault of the encoding, which must pass for neither result.
-            return self._outcome(UNKNOWN, f"{query.text}: the counterexample does not replay: {words}; {text}", values)
-        how = "fractions and floats" if confirmed and floats else "fractions" if confirmed else "floats"
-        replayed = f"replayed on {how}" if confirmed or floats else "irrational, not replayed"
-        return self._outcome(REFUTED, f"{query.text} fails: {words}; {text}{replayed}", values)
+            return self._outcome(UNKNOWN, f"{words}; this does not replay", values)
+        on = [kind for kind, failed in (("fractions", fails), ("floats", fails_on_floats)) if failed]
+        how = f"replayed on {' and '.join(on)}" if on else "irrational, not replayed"
+        return self._outcome(REFUTED, f"{words}; {how}", values)
 
-    def _replay(self, values: Mapping[str, Fraction], kind: Callable[[Any], Any]) -> tuple[bool, str]:
-        """Run the same body on plain numbers; return whether it fails there, and what it showed."""
+    def _replay(self, values: Mapping[str, Fraction], kind: Callable[[Any], Any]) -> tuple[bool | None, str]:
+        """Run the same body on plain numbers; return whether it fails there, and what it showed.
+
+        None: these numbers cannot run it (fractions have no square root).
+        """
         world = ReplayWorld(self.config, self.scope, values, kind)
         try:
-            conclusion = self.claim.body(world, **self.keywords)
-        except (ZeroDivisionError, ValueError):
+            with np.errstate(divide="raise", invalid="raise"):
+                conclusion = self.claim.body(world, **self.keywords)
+        except (ArithmeticError, ValueError):
             return True, ""  # what an obligation forbids has happened
         except TypeError:
-            return False, ""  # a root of a fraction: only floats can be replayed
+            return None, ""
         named = conclusion if isinstance(conclusion, Mapping) else {"conclusion": conclusion}
-        shown = "".join(f"{name} = {value}; " for name, value in world.shown.items())
+        shown = ", ".join(f"{name} = {value}" for name, value in world.shown.items())
         broken = [text for text in world.broken if text != self.without]
         return not broken and not all(named.values()), shown
 

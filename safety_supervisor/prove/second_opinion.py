@@ -1,5 +1,4 @@
-"""cvc5 as a second solver, in a process of its own: its time limit is not always kept, so that it may be
-killed."""
+"""cvc5 as a second solver, in a process of its own: it does not always keep its time limit."""
 
 from __future__ import annotations
 

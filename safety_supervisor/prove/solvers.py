@@ -42,8 +42,10 @@ class Answer:
     model: Any = None
 
 
-def solve(formulas: Sequence[Any], nlsat_ms: int = NLSAT_MS, default_ms: int = DEFAULT_MS) -> Answer:
+def solve(formulas: Sequence[Any], nlsat_ms: int | None = None, default_ms: int | None = None) -> Answer:
     """Ask the solver for polynomial arithmetic first, then the general one; a budget of 0 skips that one."""
+    nlsat_ms = NLSAT_MS if nlsat_ms is None else nlsat_ms
+    default_ms = DEFAULT_MS if default_ms is None else default_ms
     for solver, budget in ((z3.Tactic("qfnra-nlsat").solver, nlsat_ms), (z3.Solver, default_ms)):
         if budget:
             session = solver()

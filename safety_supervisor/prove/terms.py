@@ -34,7 +34,8 @@ class Path:
         """(text, constraints up to there, what must follow from them)."""
         self.branches: list[tuple[bool, ...]] = []
         """Scripts of the feasible ways that were not taken here."""
-        self.pruned = 0
+        self.impossible: list[tuple[list[Any], Any]] = []
+        """(constraints, what follows from them) for each choice of which only one side was possible."""
         self._script = script
         self._feasible = feasible
         self._taken: list[bool] = []
@@ -55,12 +56,12 @@ class Path:
         return self._known[plain.get_id()][0]
 
     def _explore(self, condition: Any) -> bool:
-        holds = self._feasible([*self.constraints, condition])
-        fails = self._feasible([*self.constraints, z3.Not(condition)])
+        before, opposite = list(self.constraints), z3.Not(condition)
+        holds, fails = self._feasible([*before, condition]), self._feasible([*before, opposite])
         if holds and fails:
             self.branches.append((*self._taken, False))
-        elif holds != fails:
-            self.pruned += 1
+        else:
+            self.impossible.append((before, opposite if fails else condition))
         return holds
 
     def quotient(self, dividend: Any, divisor: Any) -> Any:

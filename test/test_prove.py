@@ -1,0 +1,425 @@
+"""The proofs hold, each control fails, a mutant of the proved code does not get through; and the engine itself."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import importlib.util
+import json
+import sys
+import types
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from safety_supervisor import core, vehicle_file
+from safety_supervisor.core import envelopes, motion
+from safety_supervisor.core.config import Config, with_values
+from safety_supervisor.prove import claims, command, engine, solvers
+from safety_supervisor.prove.claims import RANGES, VEHICLE, WITHOUT, Claim, ClaimError, Dual, implies
+from safety_supervisor.prove.engine import PROVED, REFUTED, UNKNOWN, VACUOUS
+from safety_supervisor.prove.rounding import Rounded
+
+PROOFS = vehicle_file.share_dir("proofs")
+CLAIMS = claims.load(PROOFS)
+BY_ID = {claim.id: claim for claim in CLAIMS}
+
+
+# --- the shipped claims -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "scope"), [(c, s) for c in CLAIMS for s in c.scopes], ids=lambda x: getattr(x, "id", x)
+)
+def test_claim_is_proved_and_its_controls_are_refuted(claim, scope):
+    result = engine.decide(claim, scope, Config())
+    assert result.outcome.result == PROVED, result.outcome.detail
+    assert {text: c.result for text, c in result.controls.items() if c.result != REFUTED} == {}
+
+
+@pytest.mark.parametrize("name", sorted(vehicle_file.vehicles()))
+def test_shipped_vehicles_are_proved(name):
+    config = vehicle_file.load(vehicle_file.vehicles()[name])
+    for claim in CLAIMS:
+        if VEHICLE in claim.scopes:
+            outcome = engine.run(claim, VEHICLE, config)
+            assert outcome.result == PROVED, f"{claim.id}: {outcome.detail}"
+
+
+def test_a_fallback_that_brakes_less_than_assumed_is_refuted():
+    # What published stacks do: trigger with 3 m/s^2, then brake with 2.5 m/s^2 ramped at 1.5 m/s^3.
+    weak = {
+        "fallback.emergency_deceleration": 2.5, "fallback.emergency_jerk": 1.5,
+        "fallback.firm_deceleration": 2.5, "fallback.comfort_deceleration": 2.0,
+        "envelope.assumed_brake": 3.0, "envelope.assumed_jerk": 15.0,
+    }  # fmt: skip
+    config = Config()
+    object.__setattr__(config, "fallback", _replaced(config.fallback, weak, "fallback."))
+    object.__setattr__(config, "envelope", _replaced(config.envelope, weak, "envelope."))
+    for id_ in ("FALL-5", "FALL-6"):
+        outcome = engine.run(BY_ID[id_], VEHICLE, config)
+        assert outcome.result == REFUTED
+        assert "replayed on fractions and floats" in outcome.detail
+
+
+def _replaced(group, values, prefix):
+    own = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+    changed = copy.copy(group)
+    for name, value in own.items():
+        object.__setattr__(changed, name, value)
+    return changed
+
+
+# --- mutants ------------------------------------------------------------------------------------------------
+
+LONGITUDINAL = ("FALL-4", "LON-6", "LON-1", "LON-8", "LON-5", "LON-7", "FALL-2")
+TTC = ("TTC-1", "TTC-2", "TTC-3")
+MUTATED = {
+    # (module, function): claims that must catch every mutant of it
+    ("motion", "braking_distance"): LONGITUDINAL,
+    ("motion", "fallback_distance"): LONGITUDINAL,
+    ("motion", "fallback_duration"): ("FALL-4",),
+    ("motion", "_bounds"): LONGITUDINAL,
+    ("motion", "_delay"): LONGITUDINAL,
+    ("motion", "speed_for_distance"): ("FALL-7",),
+    ("motion", "oncoming_distance"): ("APP-1", "APP-3"),
+    ("motion", "largest_closing"): TTC,
+    ("envelopes", "longitudinal_margin"): LONGITUDINAL,
+    ("envelopes", "_ego_distance"): LONGITUDINAL,
+    ("envelopes", "ttc_margin"): TTC,
+}
+EQUIVALENT = {
+    # The 1 only keeps the side that is not taken from dividing by 0.
+    "largest_closing: 1 -> 2",
+}
+SWAPS = {
+    ast.Add: (ast.Sub, ast.Mult),
+    ast.Sub: (ast.Add,),
+    ast.Mult: (ast.Add, ast.Div),
+    ast.Div: (ast.Mult,),
+}
+
+
+def mutants_of(tree, function):
+    """Yield (text, tree) for each change of one operator, operand, constant or maximum in a function."""
+
+    def nodes(t):
+        body = next(n for n in t.body if isinstance(n, ast.FunctionDef) and n.name == function)
+        return [n for statement in body.body for n in ast.walk(statement)]
+
+    for index, node in enumerate(nodes(tree)):
+        for text, change in changes(node):
+            mutant = copy.deepcopy(tree)
+            change(nodes(mutant)[index])
+            yield f"{function}: {ast.unparse(node)} -> {text}", mutant
+
+
+def changes(node):
+    """Yield (what becomes of the node, how to change it in place)."""
+    if isinstance(node, ast.BinOp):
+        for other in SWAPS[type(node.op)]:
+            yield other.__name__, lambda n, other=other: setattr(n, "op", other())
+        if isinstance(node.op, (ast.Add, ast.Sub)):
+            yield "right term dropped", lambda n: setattr(n, "right", ast.Constant(0))
+            yield "left term dropped", lambda n: setattr(n, "left", ast.Constant(0))
+        if isinstance(node.op, ast.Mult):
+            yield "factor dropped", lambda n: setattr(n, "right", ast.Constant(1))
+    if isinstance(node, ast.Attribute) and node.attr in ("maximum", "minimum"):
+        other = {"maximum": "minimum", "minimum": "maximum"}[node.attr]
+        yield other, lambda n: setattr(n, "attr", other)
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        yield str(node.value + 1), lambda n: setattr(n, "value", n.value + 1)
+
+
+def all_mutants():
+    found = []
+    for (module, function), judges in MUTATED.items():
+        file = Path(sys.modules[f"safety_supervisor.core.{module}"].__file__)
+        for text, mutant in mutants_of(ast.parse(file.read_text(encoding="utf-8")), function):
+            if text not in EQUIVALENT:
+                found.append(pytest.param(module, mutant, judges, id=text))
+    return found
+
+
+def execute(name, tree):
+    module = types.ModuleType(f"safety_supervisor.core.{name}")
+    exec(compile(ast.fix_missing_locations(tree), f"mutant of {name}", "exec"), module.__dict__)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # a mutant may divide by 0
+@pytest.mark.parametrize(("module", "tree", "judges"), all_mutants())
+def test_every_mutant_is_caught(module, tree, judges, monkeypatch):
+    sources = {"motion": motion.__file__, "envelopes": envelopes.__file__}
+    for name, file in sources.items():  # motion first: envelopes imports from it
+        changed = execute(name, tree if name == module else ast.parse(Path(file).read_text(encoding="utf-8")))
+        monkeypatch.setitem(sys.modules, f"safety_supervisor.core.{name}", changed)
+        monkeypatch.setattr(core, name, changed)
+    assert caught(judges), f"{', '.join(judges)} are still PROVED"
+
+
+def caught(judges):
+    """Tell whether a claim is refuted, or the code has left what terms can run; UNKNOWN does not count."""
+    mutated = {claim.id: claim for claim in claims.load(PROOFS)}
+    for id_ in judges:
+        claim = mutated[id_]
+        try:
+            outcome = engine.run(claim, claim.scopes[-1], Config())
+        except (ArithmeticError, ValueError, TypeError):
+            return True
+        if outcome.result == REFUTED:
+            return True
+    return False
+
+
+# --- the engine ---------------------------------------------------------------------------------------------
+
+
+def prove(body, scope=RANGES, config=None, **keywords):
+    return engine.run(Claim("X", "a test", body), scope, config or Config(), keywords)
+
+
+def test_maximum_forks_into_every_possible_path():
+    def body(world):
+        x = world.real("x", -1, 1)
+        return (np.maximum(x, 0) + np.maximum(-x, 0) >= 0) & (np.where(x > 2, -1, np.minimum(x, 5)) <= 1)
+
+    outcome = prove(body)
+    assert outcome.result == PROVED
+    assert outcome.paths == 3
+    assert outcome.pruned > 0
+
+
+def test_a_false_claim_is_refuted_with_numbers_that_replay():
+    outcome = prove(lambda world: world.real("x", 0, 10) * 2 <= 19)
+    assert outcome.result == REFUTED
+    assert Fraction(19, 2) < outcome.values["x"] <= 10
+    assert "replayed on fractions and floats" in outcome.detail
+
+
+def test_contradicting_assumptions_are_vacuous():
+    def body(world):
+        x = world.real("x", 0)
+        world.assume("impossible", x < 0)
+        return x == 7
+
+    assert prove(body).result == VACUOUS
+
+
+def test_division_by_what_may_be_zero_is_refuted():
+    outcome = prove(lambda world: (1 / world.real("x")) * 0 == 0)
+    assert outcome.result == REFUTED
+    assert "divisor is not 0" in outcome.detail
+
+
+def test_division_is_exact():
+    def body(world):
+        x, y = world.real("x"), world.real("y", 1)
+        return (x / y) * y == x
+
+    assert prove(body).result == PROVED
+
+
+def test_root_of_what_may_be_negative_is_refuted():
+    assert "root" in prove(lambda world: np.sqrt(world.real("x", -1)) >= 0).detail
+
+
+def test_a_float_enters_as_the_fraction_that_it_is():
+    assert prove(lambda world: world.real("x", 1) * 0.1 >= Fraction(1, 10)).result == PROVED
+    assert prove(lambda world: world.real("x", 1, 1) * 0.1 == Fraction(1, 10)).result == REFUTED
+
+
+def test_an_irrational_counterexample_is_refuted_on_floats_or_said_to_be_irrational():
+    def body(world):
+        x = world.real("x", 0)
+        world.assume("square", x * x == 2)
+        return x * x * x < 2
+
+    outcome = prove(body)
+    assert outcome.result == REFUTED
+    assert "irrational" in outcome.detail
+
+
+def test_what_the_solver_cannot_decide_is_unknown(monkeypatch):
+    monkeypatch.setattr(solvers, "solve", lambda *_args: solvers.Answer("unknown"))
+    assert prove(lambda world: world.real("x") >= 0).result == UNKNOWN
+
+
+def test_an_encoding_that_differs_from_the_code_is_not_refuted():
+    def body(world):
+        return world.real("x", 0, 1) >= (2 if isinstance(world, engine.SymbolicWorld) else 0)
+
+    outcome = prove(body)
+    assert outcome.result == UNKNOWN
+    assert "this does not replay" in outcome.detail
+
+
+@pytest.mark.parametrize("body", [
+    lambda world: 1 if world.real("x") > 0 else 0,
+    lambda world: max(world.real("x"), 0) >= 0,
+    lambda world: float(world.real("x")) >= 0,
+    lambda world: np.hypot(world.real("x"), 1) >= 0,
+])  # fmt: skip
+def test_code_outside_the_dialect_raises(body):
+    with pytest.raises(TypeError):
+        prove(body)
+
+
+def test_a_control_that_is_not_refuted_fails_the_claim():
+    claim = Claim("X", "a test", lambda world, low=0: world.real("x", 0) >= low, controls={"no control": {"low": -1}})
+    result = engine.decide(claim, RANGES, Config())
+    assert result.outcome.result == PROVED
+    assert not result.good
+
+
+def test_an_assumption_can_be_left_out_and_weighed():
+    def body(world):
+        x = world.real("x", 0, 10)
+        world.assume("small", x <= 5)
+        return x <= 5
+
+    claim = Claim("X", "a test", body)
+    weights = engine.weight_of_assumptions(claim, RANGES, Config(), ["small", "x >= 0"])
+    assert weights == {"small": REFUTED, "x >= 0": PROVED}
+    with pytest.raises(ClaimError, match="not assumed"):
+        prove(body, **{WITHOUT: "misspelt"})
+
+
+def test_parameters_are_ranges_or_the_values_of_the_vehicle():
+    def body(world):
+        return world.group("envelope").assumed_brake == Fraction(7)
+
+    assert prove(body, VEHICLE).result == PROVED
+    assert prove(body, RANGES).result == REFUTED
+    assert prove(body, VEHICLE, with_values(Config(), {"envelope.assumed_brake": 6.5})).result == REFUTED
+
+
+def test_enumerated_claims_count_their_cases():
+    def body(world, wrong=()):
+        yield from ("" if n not in wrong else f"case {n}" for n in range(10))
+
+    claim = Claim("X", "a test", body, exhaustive=True)
+    assert (engine.run(claim, VEHICLE, Config()).result, engine.run(claim, VEHICLE, Config()).paths) == (PROVED, 10)
+    refuted = engine.run(claim, VEHICLE, Config(), {"wrong": (3, 4)})
+    assert (refuted.result, refuted.detail) == (REFUTED, "case 3; and 1 more")
+    assert engine.run(Claim("X", "", lambda _w: iter(()), exhaustive=True), VEHICLE, Config()).result == VACUOUS
+
+
+def test_runs_are_repeatable():
+    one, two = (engine.run(BY_ID["LON-8"], RANGES, Config(), {"share": 0}) for _ in range(2))
+    assert (one.values, one.paths, one.pruned) == (two.values, two.paths, two.pruned)
+
+
+def test_implies_on_plain_truth_values():
+    assert implies(False, False)
+    assert implies(np.bool_(False), True)
+    assert not implies(True, False)
+
+
+@pytest.mark.parametrize("number", [float, Fraction])
+def test_duals_differentiate(number):
+    x = Dual(number(3), number(1))
+    assert (x * x * x).rate == 27
+    assert (1 / x).rate == pytest.approx(-1 / 9)
+    assert (-x + 5 - 2 * x).rate == -3
+    assert np.maximum(x, 0).rate == 1
+    assert np.minimum(x, 0).rate == 0
+
+
+def test_rounded_numbers_refuse_what_they_cannot_bound():
+    with pytest.raises(ZeroDivisionError):
+        1 / Rounded(-1, 1)
+    with pytest.raises(ValueError, match="root"):
+        np.sqrt(Rounded(0, 1))
+    with pytest.raises(TypeError):
+        Rounded(0, 1) > 0  # noqa: B015  (it must raise)
+
+
+# --- the command --------------------------------------------------------------------------------------------
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def test_command_proves_writes_and_reports(tmp_path, capsys):
+    args = arguments("--claims", "TTC-*", "--json", tmp_path / "r.json", "--smt2", tmp_path / "q")
+    assert command.run(args) == 0
+    assert "PROVED" in capsys.readouterr().out.splitlines()[-1]
+    data = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert {entry["result"] for entry in data["results"]} == {PROVED}
+    written = sorted((tmp_path / "q").glob("TTC-1.*.smt2"))
+    assert len(written) == data["results"][0]["queries"]
+    assert "(set-logic QF_NRA)" in written[0].read_text(encoding="utf-8")
+
+
+def test_command_fails_on_what_is_not_proved(tmp_path, capsys):
+    (tmp_path / "wrong.py").write_text(
+        "from safety_supervisor.prove.claims import claim\n"
+        "@claim('BAD-1', 'x is small', controls={'none': {'low': 5}})\n"
+        "def small(world, low=0):\n"
+        "    return world.real('x', low, 9) <= 8\n",
+        encoding="utf-8",
+    )
+    assert command.run(arguments("--proofs", tmp_path)) == 1
+    out = capsys.readouterr().out
+    assert "BAD-1   REFUTED" in out
+    assert "replayed on fractions and floats" in out
+    assert "NOT PROVED" in out
+
+
+@pytest.mark.parametrize(("source", "text"), [
+    ("x = 1\n", "no claim found"),
+    ("import nothing_of_this_name\n", "ModuleNotFoundError"),
+    ("from safety_supervisor.prove.claims import claim\nc = claim('A', '', controls={})(print)\n", "no control"),
+    ("from safety_supervisor.prove.claims import claim\n"
+     "c = claim('A', '', controls={'x': {}})(print)\nd = claim('A', '', controls={'x': {}})(len)\n", "used twice"),
+])  # fmt: skip
+def test_claim_files_that_cannot_be_used_are_one_line(tmp_path, source, text):
+    (tmp_path / "a.py").write_text(source, encoding="utf-8")
+    with pytest.raises(ClaimError, match=text):
+        command.run(arguments("--proofs", tmp_path))
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    (["--claims", "NONE-*"], "no claim matches"),
+    (["--certificate", "c.json"], "needs --config"),
+    (["--certificate", "c.json", "--config", "v.yaml", "--claims", "LON-*"], "all shipped claims"),
+])  # fmt: skip
+def test_command_refuses(words, text):
+    with pytest.raises(ClaimError, match=text):
+        command.run(arguments(*words))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("cvc5") is None, reason="cvc5, the second solver, is not installed")
+def test_second_solver_contradicts_nothing(capsys):
+    assert command.run(arguments("--claims", "FALL-*", "--cross-check")) == 0
+    assert "contradicted 0" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_certificate_of_a_vehicle_matches_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(command.claims, "load", lambda _folder: [BY_ID["FALL-4"], BY_ID["FALL-5"]])  # for time
+    source = vehicle_file.vehicles()["passenger_car"]
+    vehicle = tmp_path / "car.yaml"
+    vehicle.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    certificate = vehicle_file.certificate_path(vehicle)
+    assert vehicle_file.load(vehicle).certificate is None
+    assert command.run(arguments("--config", vehicle, "--certificate", certificate)) == 0
+    first = vehicle_file.load(vehicle).certificate
+    assert first is not None
+    assert command.run(arguments("--config", vehicle, "--certificate", certificate)) == 0
+    assert vehicle_file.load(vehicle).certificate == first  # nothing in it differs from run to run
+
+
+def test_no_certificate_when_a_claim_fails(tmp_path, monkeypatch):
+    wrong = Claim("X", "", lambda world: world.real("x") > 0, controls={"none": {}})
+    monkeypatch.setattr(command.claims, "load", lambda _folder: [wrong])
+    vehicle = vehicle_file.vehicles()["passenger_car"]
+    assert command.run(arguments("--config", vehicle, "--certificate", tmp_path / "c.json")) == 1
+    assert not (tmp_path / "c.json").exists()
