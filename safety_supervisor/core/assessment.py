@@ -15,7 +15,7 @@ import numpy as np
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.envelopes import EPS, clear_distance_margin, near_field_margin, path_margin, ttc_margin
 from safety_supervisor.core.geometry import Contacts, Path, arc_points, contacts, first_conflict
-from safety_supervisor.core.motion import speed_for_distance
+from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.world import (
     Arc,
     Assessment,
@@ -37,6 +37,9 @@ MAX_REQUIRED = 50.0
 """Cap of a reported required deceleration [m/s^2]; beyond it only that the gap is used up matters."""
 CONFLICT_STEP = 0.1
 """Time step of the expected motion [s]."""
+
+CONFIRMED_HITS = 1_000_000
+"""Stands for an arc, whose confirmation is the business of its own filter."""
 
 VERDICT = {
     Mode.NOMINAL: Verdict.SAFE,
@@ -61,6 +64,8 @@ class Objects:
     existence: Floats
     static: Bools
     """(N,) never seen moving, so not told apart from a bridge or a sign; arcs are real obstacles."""
+    hits: Ints
+    """(N,) detections behind the row; an arc has been confirmed by its own rule."""
     age: Floats
     """(N,) age of the newest detection behind the row [s]."""
     approach: Floats
@@ -122,6 +127,8 @@ class Rated:
     margin: Floats
     ttc_margin: Floats
     expected: Expectation
+    level: Ints
+    """(N,) strongest mode the row may demand."""
     demand: Ints
     code: Ints
     """(N,) index into CODES of the rule that demands most."""
@@ -135,7 +142,7 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     objects = objects_of(tracks, arcs, situation, config)
     rated = rate(objects, situation.path, situation, config)
     threats = list(_threats(objects, rated, tracks, arcs, situation.ego))
-    margins = _margins(objects, rated, config)
+    margins = _margins(objects, rated)
     if situation.present is not None:
         beside = rate_present(objects, situation.present, situation, config)
         threats += [t for t in _threats(objects, beside, tracks, arcs, situation.ego) if t.demand > Mode.NOMINAL]
@@ -146,7 +153,7 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     worst = _decisive(threats)
     smallest = float(np.minimum(margins["longitudinal"], margins["near_field"]))
     return Assessment(
-        VERDICT[demand], demand, _sustain(objects, rated, config), smallest, tuple(margins.items()),
+        VERDICT[demand], demand, _sustain(rated), smallest, tuple(margins.items()),
         worst.track if worst else None, _lead(objects, rated, tracks, config),
         (*told, *(reason for _, reason in reasons)), tuple(threats), cap,
     )  # fmt: skip
@@ -172,6 +179,7 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
         np.concatenate(rows), np.concatenate(points), np.concatenate([tracks.state[:, 2:], np.zeros((n, 2))]),
         np.concatenate([tracks.cov, np.zeros((n, 4, 4))]), np.concatenate([tracks.existence, np.ones(n)]),
         np.concatenate([~tracks.moved, np.zeros(n, np.bool_)]),
+        np.concatenate([tracks.hits, np.full(n, CONFIRMED_HITS)]),
         np.concatenate([np.clip(age, 0.0, config.timing.input_age_max), np.zeros(n)]), np.concatenate(approach),
         np.concatenate([np.zeros(m), np.full(n, keep)]),
         np.concatenate([np.full(m, config.expected.clearance), np.full(n, keep)]),
@@ -193,8 +201,9 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
         expected.demand,
         np.where((soon >= EPS) | o.near, Mode.NOMINAL, Mode.FIRM_STOP),
     ])  # fmt: skip
-    by_rule = np.where(met.hit, np.minimum(by_rule, authority(o, met.gap, config)), Mode.NOMINAL)
-    return Rated(met, margin, soon, expected, by_rule.max(axis=0), by_rule.argmax(axis=0))
+    level = authority(o, met.gap, max(path.length, _stopping(situation, config)), config)
+    by_rule = np.where(met.hit, np.minimum(by_rule, level), Mode.NOMINAL)
+    return Rated(met, margin, soon, expected, level, by_rule.max(axis=0), by_rule.argmax(axis=0))
 
 
 def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
@@ -202,10 +211,11 @@ def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -
     met = _contacts(o, path, config)
     reach = abs(situation.ego.speed) * (config.timing.commit + config.timing.steering_correction)
     margin = np.where(met.gap <= reach, worst_case(o, met, situation, config), np.inf)
-    demand = np.where(margin >= EPS, Mode.NOMINAL, np.minimum(Mode.EMERGENCY_STOP, authority(o, met.gap, config)))
+    level = authority(o, met.gap, reach, config)
+    demand = np.where(margin >= EPS, Mode.NOMINAL, np.minimum(Mode.EMERGENCY_STOP, level))
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
     nothing = Expectation(zero.astype(np.bool_), zero, demand, inf)
-    return Rated(met, margin, inf, nothing, demand, np.full(len(o.row), CODES.index(Code.EXTRAPOLATION)))
+    return Rated(met, margin, inf, nothing, level, demand, np.full(len(o.row), CODES.index(Code.EXTRAPOLATION)))
 
 
 def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) -> Floats:
@@ -273,23 +283,25 @@ def _required(closing: Floats, room: Floats, delay: Floats) -> Floats:
     return np.asarray(np.minimum(closing * closing / (2 * left), MAX_REQUIRED))
 
 
-def _sustain(o: Objects, rated: Rated, config: Config) -> Mode:
+def _sustain(rated: Rated) -> Mode:
     """Return COMFORT_STOP while the plan leads into something that may demand a stop."""
-    stops = authority(o, rated.met.gap, config) >= Mode.COMFORT_STOP
-    return Mode.COMFORT_STOP if bool(np.any(rated.expected.conflict & stops)) else Mode.NOMINAL
+    return Mode.COMFORT_STOP if np.any(rated.expected.conflict & (rated.level >= Mode.COMFORT_STOP)) else Mode.NOMINAL
 
 
-def authority(o: Objects, gap: Floats, config: Config) -> Ints:
-    """Return the strongest mode each row may demand."""
+def authority(o: Objects, gap: Floats, known: float, config: Config) -> Ints:
+    """Return the strongest mode each row may demand; where the path is only a guess, beyond `known` [m], a cap."""
     a = config.authority
     by_existence = np.select(
         [o.existence >= a.emergency, o.existence >= a.stop, o.existence >= a.speed_cap],
         [Mode.EMERGENCY_STOP, Mode.FIRM_STOP, Mode.SPEED_CAP], Mode.NOMINAL,
     )  # fmt: skip
     close = (gap <= a.near_range) & (o.existence >= a.near_field)
-    far_static = o.static & (gap > a.static_range)
-    level = np.where(close | ~o.sound, Mode.EMERGENCY_STOP, by_existence)
-    return np.where(far_static, np.minimum(level, Mode.SPEED_CAP), level).astype(np.int64)
+    doubtful = (o.static & (gap > a.static_range)) | (gap > known)
+    young = o.hits < np.where(gap <= a.near_range, a.near_hits, a.hits)
+    level = np.where(close, Mode.EMERGENCY_STOP, by_existence)
+    level = np.where(young, np.minimum(level, Mode.SPEED_CAP), level)
+    level = np.where(o.sound, level, Mode.EMERGENCY_STOP)
+    return np.where(doubtful, np.minimum(level, Mode.SPEED_CAP), level).astype(np.int64)
 
 
 def _contacts(o: Objects, path: Path, config: Config) -> Contacts:
@@ -299,6 +311,13 @@ def _contacts(o: Objects, path: Path, config: Config) -> Contacts:
     k, shrink = c.lateral_sigma_k, c.lateral_speed_sigma_k
     met = contacts(path, o.position, o.velocity, o.cov, half, o.slack, reach_in, k, shrink)
     return replace(met, gap=np.where(o.sound, met.gap, np.nan))
+
+
+def _stopping(situation: Situation, config: Config) -> float:
+    """Return how far [m] ego gets if it falls back at the last moment."""
+    e, response = config.envelope, config.timing.commit + config.timing.actuation_delay
+    v = _ego_speed(situation, config)
+    return float(fallback_distance(v, response, situation.acceleration, e.assumed_brake, e.assumed_jerk))
 
 
 def _ego_speed(situation: Situation, config: Config) -> float:
@@ -313,10 +332,9 @@ def _smallest(margin: Floats) -> float:
     return float(np.min(margin, initial=np.inf))
 
 
-def _margins(o: Objects, rated: Rated, config: Config) -> dict[str, float]:
+def _margins(o: Objects, rated: Rated) -> dict[str, float]:
     """Return the smallest margin of each rule, over the rows that may demand what the rule demands."""
-    level = authority(o, rated.met.gap, config)
-    emergency, stops = level >= Mode.EMERGENCY_STOP, level >= Mode.FIRM_STOP
+    emergency, stops = rated.level >= Mode.EMERGENCY_STOP, rated.level >= Mode.FIRM_STOP
     return {
         "longitudinal": _smallest(rated.margin[~o.near & emergency]),
         "near_field": _smallest(rated.margin[o.near]),

@@ -156,7 +156,7 @@ class Authority:
     emergency: float = param(0.9999, "", 0.0, 1.0, "about one false confirmed track an hour in clutter, measured")
     near_field: float = param(0.9, "", 0.0, 1.0, "any stop, closer than near_range: time is short and speed is low")
     near_range: float = param(8.0, "m", 0.0, 50.0, "where the near-field authority holds")
-    hits: int = param(5, "", 1, 50, "detections before a track may do more than cap the speed; its course is noise before")
+    hits: int = param(5, "", 1, 50, "detections before a track may do more than cap: its course is noise")
     near_hits: int = param(3, "", 1, 50, "the same, closer than near_range")
     static_range: float = param(65.0, "m", 10.0, 300.0, "never-moved returns beyond it may only cap the speed")
     lead: float = param(0.9, "", 0.0, 1.0, "a confirmed track, as counted in the summary")
