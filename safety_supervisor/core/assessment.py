@@ -201,7 +201,10 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
         expected.demand,
         np.where((soon >= EPS) | o.near, Mode.NOMINAL, Mode.FIRM_STOP),
     ])  # fmt: skip
-    level = authority(o, met.gap, max(path.length, _stopping(situation, config)), config)
+    # What stands or drives ahead fails the worst case only within the stopping distance; there the path is no guess.
+    certain = o.near | (~inside & (met.along > -config.tracking.moving_speed))
+    known = np.where(certain, np.inf, max(path.length, _stopping(situation, config)))
+    level = authority(o, met.gap, known, config)
     by_rule = np.where(met.hit, np.minimum(by_rule, level), Mode.NOMINAL)
     return Rated(met, margin, soon, expected, level, by_rule.max(axis=0), by_rule.argmax(axis=0))
 
@@ -288,7 +291,7 @@ def _sustain(rated: Rated) -> Mode:
     return Mode.COMFORT_STOP if np.any(rated.expected.conflict & (rated.level >= Mode.COMFORT_STOP)) else Mode.NOMINAL
 
 
-def authority(o: Objects, gap: Floats, known: float, config: Config) -> Ints:
+def authority(o: Objects, gap: Floats, known: Floats | float, config: Config) -> Ints:
     """Return the strongest mode each row may demand; where the path is only a guess, beyond `known` [m], a cap."""
     a = config.authority
     by_existence = np.select(
