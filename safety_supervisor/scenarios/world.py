@@ -139,19 +139,18 @@ class Bodies:
     """(M, 3): x, y [m] of the centre, yaw [rad]."""
     velocity: Floats
     """(M, 2): vx, vy [m/s]."""
-
-    @property
-    def corners(self) -> Floats:
-        """(M, 4, 2) corners [m], counter-clockwise from front right."""
-        half = np.array([(k.length / 2, k.width / 2) for k in self.kinds]).reshape(-1, 1, 2)
-        local = np.array([(1, -1), (1, 1), (-1, 1), (-1, -1)]) * half
-        return place(local, self.pose)
-
+    corners: Floats
+    """(M, 4, 2) corners [m], counter-clockwise from front right."""
 
     def only(self, i: int) -> Bodies:
         """Return body `i` alone."""
         here = slice(i, i + 1)
-        return Bodies(self.names[here], self.kinds[here], self.pose[here], self.velocity[here])
+        return Bodies(
+            self.names[here], self.kinds[here], self.pose[here], self.velocity[here], self.corners[here]
+        )
+
+
+UNIT_CORNERS = np.array([(1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0)])
 
 
 def place(local: Floats, pose: Floats) -> Floats:
@@ -201,7 +200,9 @@ class World:
         back = np.array([math.pi if actor.direction < 0 else 0.0 for actor in self.actors])
         yaw = np.where(np.abs(along) > 1.0, np.arctan2(vy, vx), direction + back)
         names, kinds = tuple(a.name for a in self.actors), tuple(a.kind for a in self.actors)
-        return Bodies(names, kinds, np.stack([x, y, yaw], axis=1), np.stack([vx, vy], axis=1))
+        pose, velocity = np.stack([x, y, yaw], axis=1), np.stack([vx, vy], axis=1)
+        half = np.array([(k.length / 2, k.width / 2) for k in kinds]).reshape(-1, 1, 2)
+        return Bodies(names, kinds, pose, velocity, place(UNIT_CORNERS * half, pose))
 
     def edges(self, bodies: Bodies) -> tuple[Floats, Bools]:
         """Return all edges (S, 2, 2) [m] of bodies and walls and, for each, whether it is a flat wall."""
