@@ -81,11 +81,11 @@ def changed(value: Plan, **columns: Any) -> Plan:
 
 
 def lead(gap=50.0, speed=15.0, y=0.0, vy=0.0, *, existence=0.99999, moved=True, sigma=0.0, speed_sigma=0.0, age=0.0,
-         number=1, t=T) -> Tracks:
+         number=1, hits=100, t=T) -> Tracks:
     """One object `gap` ahead of the front bumper."""
     variance = [sigma * sigma, sigma * sigma, speed_sigma * speed_sigma, speed_sigma * speed_sigma]
     return Tracks(t, [number], [[FRONT + gap, y, speed, vy]], [np.diag(variance)], [existence],
-                  [t - nanoseconds(age)], [20], [moved])
+                  [t - nanoseconds(age)], [hits], [moved])
 
 
 def together(*tracks: Tracks) -> Tracks:

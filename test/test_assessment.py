@@ -1,0 +1,442 @@
+"""Objects against the path of ego: what demands what, from which gap on, and what stays quiet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import CONFIG, FRONT, arc, config, lead, plan, situation, stop_plan, together
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safety_supervisor.core.assessment import RULES, VERDICT, assess
+from safety_supervisor.core.motion import fallback_distance, speed_for_distance
+from safety_supervisor.core.world import Code, Echo, Mode, Tracks, Verdict
+
+NAN, INF = float("nan"), float("inf")
+E, TIMING, EXPECTED = CONFIG.envelope, CONFIG.timing, CONFIG.expected
+RESPONSE = TIMING.commit + TIMING.actuation_delay
+GRIP = (E.assumed_brake, E.assumed_jerk)
+
+
+def judge(tracks=None, arcs=(), speed=20.0, by=CONFIG, **keywords):
+    tracks = Tracks() if tracks is None else tracks
+    return assess(tracks, tuple(arcs), situation(speed, config=by, **keywords), by)
+
+
+def demand(*arguments, **keywords):
+    return judge(*arguments, **keywords).demand
+
+
+def codes(result):
+    return {reason.code for reason in result.reasons}
+
+
+def ego_distance(speed, acceleration=0.0, response=RESPONSE):
+    """The stopping distance of the worst case, written out."""
+    v = speed * (1 + E.speed_error_ratio) + E.speed_error
+    delay = response + (acceleration + E.assumed_brake) / (2 * E.assumed_jerk)
+    top = v + acceleration * delay
+    return v * delay + acceleration * delay**2 / 2 + top**2 / (2 * E.assumed_brake)
+
+
+def taken_off(sigma=0.0):
+    return E.sigma_k * max(sigma, E.gap_sigma_floor) + E.geometry_bound
+
+
+# --- nothing there --------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_road_is_safe():
+    result = judge()
+    assert (result.verdict, result.demand, result.sustain) == (Verdict.SAFE, Mode.NOMINAL, Mode.NOMINAL)
+    assert result.margin == INF
+    assert (result.track, result.lead, result.reasons, result.threats) == (None, None, (), ())
+    assert set(dict(result.margins)) <= set(RULES)
+    assert all(margin == INF for rule, margin in result.margins if rule != "clear_distance")
+    assert set(dict(judge(beside=True).margins)) == set(RULES)
+
+
+def test_the_verdict_follows_the_demand():
+    assert list(VERDICT.values()) == sorted(VERDICT.values())
+    assert judge(lead(5.0, 0.0)).verdict == Verdict.IMMINENT
+    assert judge(lead(148.0, 20.0)).verdict == Verdict.SAFE
+
+
+# --- worst case -----------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(1.0, 120.0), st.floats(1.0, 30.0), st.floats(0.0, 2.0))
+def test_the_margin_to_a_standing_object_is_the_gap_less_the_stopping_distance(gap, speed, acceleration):
+    result = judge(lead(gap, 0.0), speed=speed, acceleration=acceleration)
+    expected = gap - taken_off() - ego_distance(speed, acceleration)
+    assert dict(result.margins)["longitudinal"] == pytest.approx(expected, abs=1e-6)
+    assert (result.demand == Mode.EMERGENCY_STOP) == (expected < 1e-9)
+
+
+@given(st.floats(2.0, 60.0), st.floats(0.0, 25.0))
+def test_a_lead_that_drives_away_gives_its_own_braking_distance(gap, speed):
+    result = judge(lead(gap, speed))
+    own = speed**2 / (2 * max(E.object_brake_max, E.assumed_brake))
+    expected = gap - taken_off() - max(ego_distance(20.0) - own, 0.0)
+    assert result.margin == pytest.approx(expected, abs=1e-6)
+
+
+def test_uncertainty_and_age_take_their_worst_end():
+    sure = judge(lead(60.0, 15.0)).margin
+    assert judge(lead(60.0, 15.0, sigma=1.0)).margin == pytest.approx(sure - E.sigma_k * (1.0 - E.gap_sigma_floor))
+    slower = max(15.0 - E.sigma_k * 0.5, 0.0)
+    own = (15.0**2 - slower**2) / (2 * max(E.object_brake_max, E.assumed_brake))
+    assert judge(lead(60.0, 15.0, speed_sigma=0.5)).margin == pytest.approx(sure - own)
+    aged = judge(lead(60.0, 15.0, age=0.1)).margin
+    back = 0.1 * (20.0 - 15.0) - (ego_distance(20.0, response=RESPONSE + 0.1) - ego_distance(20.0))
+    assert aged == pytest.approx(sure + back, abs=1e-6)
+    assert aged < sure
+
+
+def test_an_oncoming_object_is_worse_than_a_standing_one_and_one_that_leaves_is_better():
+    margins = [judge(lead(80.0, speed), by=CONFIG).margin for speed in (-20.0, -5.0, 0.0, 10.0)]
+    assert margins == sorted(margins)
+    assert len(set(margins)) == 4
+    assert judge(lead(80.0, -20.0)).demand == Mode.EMERGENCY_STOP
+
+
+def test_planned_acceleration_costs_margin():
+    assert judge(lead(60.0, 15.0), acceleration=2.0).margin < judge(lead(60.0, 15.0)).margin
+
+
+@pytest.mark.parametrize("speed", [8.0, 20.0, 35.0])
+def test_demand_never_falls_as_a_standing_object_comes_closer(speed):
+    far = speed**2 / EXPECTED.cap_threshold + 20.0
+    demands = [demand(lead(gap, 0.0), speed=speed, reach=far + 20.0) for gap in np.linspace(far, 1.0, 80)]
+    assert demands == sorted(demands)
+    assert demands[0] == Mode.NOMINAL
+    assert demands[-1] == Mode.EMERGENCY_STOP
+    assert {Mode.COMFORT_STOP, Mode.FIRM_STOP} & set(demands)
+
+
+# --- who may demand what --------------------------------------------------------------------------------------------
+
+A = CONFIG.authority
+
+
+@pytest.mark.parametrize(
+    ("existence", "strongest"),
+    [(0.0, Mode.NOMINAL), (A.speed_cap - 0.01, Mode.NOMINAL), (A.speed_cap, Mode.SPEED_CAP),
+     (A.stop - 0.001, Mode.SPEED_CAP), (A.stop, Mode.FIRM_STOP), (A.emergency - 1e-5, Mode.FIRM_STOP),
+     (A.emergency, Mode.EMERGENCY_STOP), (1.0, Mode.EMERGENCY_STOP)],
+)  # fmt: skip
+def test_existence_limits_what_a_track_may_demand(existence, strongest):
+    assert demand(lead(A.near_range + 2.0, 0.0, existence=existence)) == strongest
+
+
+def test_in_the_near_field_less_existence_is_enough():
+    assert demand(lead(A.near_range - 0.1, 0.0, existence=A.near_field)) == Mode.EMERGENCY_STOP
+    assert demand(lead(A.near_range - 0.1, 0.0, existence=A.near_field - 0.01)) == Mode.NOMINAL
+
+
+def test_a_track_of_few_detections_may_only_cap():
+    assert demand(lead(A.near_range + 2.0, 0.0, hits=1)) == Mode.SPEED_CAP
+    assert demand(lead(A.near_range + 2.0, 0.0, hits=100)) == Mode.EMERGENCY_STOP
+
+
+def test_only_tracks_that_may_brake_count_in_the_margin():
+    assert judge(lead(10.0, 0.0, existence=0.95)).margin == INF
+    assert judge(lead(10.0, 0.0)).margin < 0
+
+
+def test_what_never_moved_far_away_only_caps_the_speed():
+    far = lead(A.static_range + 5.0, 0.0, moved=False)
+    result = judge(far, speed=30.0, reach=200.0)
+    assert result.demand == Mode.SPEED_CAP
+    profile = (RESPONSE, 0.0, *GRIP)
+    assert result.speed_cap <= float(speed_for_distance(A.static_range, *profile)) + 1e-9
+    assert demand(replace(far, moved=[True]), speed=30.0, reach=200.0) == Mode.EMERGENCY_STOP
+    assert demand(lead(A.static_range - 5.0, 0.0, moved=False), speed=30.0, reach=200.0) == Mode.EMERGENCY_STOP
+
+
+# --- who is in the way ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_the_adjacent_lane_stays_quiet(side):
+    for gap in (2.0, 10.0, 40.0):
+        for speed in (-20.0, 0.0, 10.0):
+            assert demand(lead(gap, speed, y=side * 3.4), beside=True) == Mode.NOMINAL
+    assert demand(lead(10.0, 0.0, y=side * 1.0)) == Mode.EMERGENCY_STOP
+
+
+def test_a_pedestrian_who_walks_into_the_path_stops_ego_and_one_who_waits_does_not():
+    walking, waiting = lead(18.0, 0.0, y=-3.0, vy=1.5), lead(18.0, 0.0, y=-3.0)
+    assert demand(walking, speed=10.0) >= Mode.COMFORT_STOP
+    assert demand(waiting, speed=10.0) == Mode.NOMINAL
+    assert demand(lead(18.0, 0.0, y=-3.0, vy=-1.5), speed=10.0) == Mode.NOMINAL
+
+
+def test_the_path_that_is_planned_counts_not_the_one_straight_ahead():
+    bend = plan(15.0, curvature=0.02)
+    radius, turn = 50.0, 40.0 / 50.0
+    inside = lead(radius * np.sin(turn) - FRONT, 0.0, y=radius * (1 - np.cos(turn)))
+    assert demand(inside, speed=15.0, by=CONFIG) == Mode.NOMINAL
+    assert assess(inside, (), situation(15.0, by=bend), CONFIG).demand > Mode.NOMINAL
+    ahead = lead(40.0, 0.0)
+    assert assess(ahead, (), situation(15.0, by=bend), CONFIG).demand == Mode.NOMINAL
+
+
+def test_the_lead_is_the_nearest_confirmed_moving_track_in_the_way():
+    rows = together(lead(60.0, 18.0), lead(30.0, 18.0), lead(20.0, 18.0, moved=False), lead(15.0, 18.0, y=4.0),
+                    lead(10.0, 18.0, existence=A.lead - 0.01))
+    assert judge(rows).lead == 2
+    assert judge(lead(60.0, 18.0, y=4.0)).lead is None
+
+
+def test_the_track_that_decides_is_named():
+    rows = together(lead(100.0, 15.0), lead(6.0, 0.0), lead(50.0, 15.0))
+    result = judge(rows)
+    assert result.track == 2
+    assert result.reasons[0].track == 2
+    assert result.reasons[0].code == Code.ENVELOPE
+    assert "6.0 m ahead" in result.reasons[0].text
+
+
+@given(st.permutations(range(6)), st.integers(0, 2**31))
+def test_the_order_of_tracks_changes_nothing(order, seed):
+    random = np.random.default_rng(seed)
+    rows = together(*(lead(random.uniform(2, 100), random.uniform(-10, 25), y=random.uniform(-3, 3),
+                           existence=random.choice([0.5, 0.95, 0.995, 1.0]), moved=bool(random.integers(2)))
+                      for _ in range(6)))
+    order = list(order)
+    mixed = Tracks(rows.t, rows.id[order], rows.state[order], rows.cov[order], rows.existence[order],
+                   rows.updated[order], rows.hits[order], rows.moved[order])
+    one, other = judge(rows, beside=True), judge(mixed, beside=True)
+    for name in ("demand", "sustain", "margin", "margins", "speed_cap", "lead"):
+        assert getattr(one, name) == getattr(other, name)
+    assert sorted(t.track for t in one.threats) == sorted(t.track for t in other.threats)
+
+
+# --- expected motion ------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_that_stops_in_front_of_an_object_keeps_ego_quiet():
+    gap = 60.0
+    held = stop_plan(20.0, gap - EXPECTED.clearance - 2.0, duration=8.0)
+    assert assess(lead(gap, 0.0), (), situation(20.0, by=held), CONFIG).demand == Mode.NOMINAL
+    through = judge(lead(gap, 0.0))
+    assert through.demand >= Mode.COMFORT_STOP
+    assert through.sustain == Mode.COMFORT_STOP
+    assert Code.EXPECTED_MOTION in codes(through)
+
+
+def required(gap, delay, speed=20.0):
+    room = gap - EXPECTED.clearance - speed * delay
+    return speed**2 / (2 * room)
+
+
+@pytest.mark.parametrize("gap", range(50, 141, 3))
+def test_milder_modes_come_from_the_deceleration_that_their_own_stop_requires(gap):
+    f, wait = CONFIG.fallback, TIMING.actuation_delay
+    comfort = required(gap, wait + f.comfort_deceleration / (2 * f.comfort_jerk))
+    firm = required(gap, wait + f.firm_deceleration / (2 * f.firm_jerk))
+    result = judge(lead(float(gap), 0.0))
+    in_sight = gap - EXPECTED.clearance <= 20.0 * EXPECTED.horizon or gap > 0
+    expected = Mode.NOMINAL
+    if in_sight and comfort > EXPECTED.cap_threshold:
+        expected = Mode.SPEED_CAP
+    if comfort > EXPECTED.comfort_threshold:
+        expected = Mode.COMFORT_STOP
+    if firm > EXPECTED.firm_threshold:
+        expected = Mode.FIRM_STOP
+    if result.margin < 1e-9:
+        expected = Mode.EMERGENCY_STOP
+    # Beyond the horizon of the expected motion an object may go unmentioned; it is never asked for more.
+    assert result.demand in (expected, Mode.NOMINAL)
+    if gap <= 20.0 * EXPECTED.horizon:
+        assert result.demand == expected
+
+
+def test_a_lead_at_ego_s_speed_demands_nothing_and_sustains_nothing():
+    result = judge(lead(45.0, 20.0))
+    assert (result.demand, result.sustain) == (Mode.NOMINAL, Mode.NOMINAL)
+    assert result.threats[0].required == 0.0
+    assert result.threats[0].ttc == INF
+
+
+def test_a_stop_under_way_is_judged_from_where_ego_is():
+    held = stop_plan(20.0, 40.0, duration=8.0)
+    planned = assess(lead(45.0, 0.0), (), situation(20.0, by=held), CONFIG)
+    braking = assess(lead(45.0, 0.0), (), situation(20.0, by=held, braking=True), CONFIG)
+    assert braking.threats[0].required > planned.threats[0].required
+
+
+def test_time_to_collision_is_told_and_counts():
+    result = judge(lead(12.0, 0.0, existence=A.stop))
+    assert result.threats[0].ttc == pytest.approx(12.0 / 20.0)
+    assert dict(result.margins)["ttc"] < 0
+    assert result.demand == Mode.FIRM_STOP
+    assert dict(judge(lead(100.0, 15.0)).margins)["ttc"] > 0
+
+
+# --- extrapolation --------------------------------------------------------------------------------------------------
+
+
+def swerving(gap):
+    """The plan turns left, ego still goes straight, something stands to the right of the plan."""
+    ahead = lead(gap, 0.0, y=-1.4)
+    return assess(ahead, (), situation(15.0, by=plan(15.0, curvature=0.02), beside=True), CONFIG)
+
+
+def test_present_motion_counts_only_until_a_correction_can_act():
+    reach = 15.0 * (TIMING.commit + TIMING.steering_correction)
+    near, far = swerving(reach - 0.5), swerving(reach + 0.5)
+    assert near.demand == Mode.EMERGENCY_STOP
+    assert codes(near) == {Code.EXTRAPOLATION}
+    assert dict(near.margins)["extrapolation"] < 0
+    assert far.demand == Mode.NOMINAL
+    assert dict(far.margins)["extrapolation"] == INF
+
+
+# --- near field -----------------------------------------------------------------------------------------------------
+
+NEAR = CONFIG.near_field
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 3.0])
+def test_a_near_object_stops_ego_at_the_distance_it_needs(speed):
+    need = ego_distance(speed) + NEAR.stop_distance + E.geometry_bound
+    close, wide = arc(need - 0.02, half_angle=0.01), arc(need + 0.02, half_angle=0.01)
+    assert demand(arcs=[close], speed=speed) == Mode.EMERGENCY_STOP
+    assert judge(arcs=[close], speed=speed).margin == pytest.approx(-0.02, abs=1e-3)
+    assert codes(judge(arcs=[close], speed=speed)) >= {Code.NEAR_FIELD}
+    assert judge(arcs=[wide], speed=speed).margin == pytest.approx(0.02, abs=1e-3)
+    assert demand(arcs=[wide], speed=speed) < Mode.EMERGENCY_STOP
+
+
+def test_where_the_plan_stops_ego_may_come_closer():
+    need = ego_distance(0.5) + NEAR.stop_distance + E.geometry_bound
+    between = arc(need - NEAR.approach_tolerance / 2, half_angle=0.01)
+    stops = situation(0.5, by=stop_plan(0.5, 0.2))
+    assert assess(Tracks(), (between,), stops, CONFIG).demand < Mode.EMERGENCY_STOP
+    assert demand(arcs=[between], speed=0.5) == Mode.EMERGENCY_STOP
+    closer = arc(need - NEAR.approach_tolerance - 0.02, half_angle=0.01)
+    assert assess(Tracks(), (closer,), stops, CONFIG).demand == Mode.EMERGENCY_STOP
+
+
+@pytest.mark.parametrize("echo", [Echo.CLEAR, Echo.BLIND])
+def test_what_is_no_object_demands_nothing(echo):
+    assert demand(arcs=[arc(0.1, echo=echo)], speed=1.0) == Mode.NOMINAL
+
+
+def test_only_confirmed_echoes_demand_and_too_close_is_one():
+    assert demand(arcs=[arc(0.3, confirmed=False)], speed=1.0) == Mode.NOMINAL
+    assert demand(arcs=[arc(0.3)], speed=1.0) == Mode.EMERGENCY_STOP
+    assert demand(arcs=[arc(0.0, echo=Echo.TOO_CLOSE)], speed=1.0) == Mode.EMERGENCY_STOP
+
+
+def test_too_fast_for_ultrasonics_they_do_not_count():
+    assert demand(arcs=[arc(1.0)], speed=NEAR.speed_max + 0.1) == Mode.NOMINAL
+    assert demand(arcs=[arc(1.0)], speed=NEAR.speed_max) == Mode.EMERGENCY_STOP
+
+
+def test_an_arc_beside_the_way_is_quiet_and_its_nearest_point_in_the_way_counts():
+    assert demand(arcs=[arc(0.5, y=1.8, yaw=1.2, half_angle=0.1)], speed=1.0) == Mode.NOMINAL
+    assert demand(arcs=[arc(0.5, y=0.8, yaw=0.6, half_angle=0.6)], speed=1.0) == Mode.EMERGENCY_STOP
+
+
+def test_an_uncertain_or_approaching_echo_is_nearer():
+    sure = judge(arcs=[arc(3.0, half_angle=0.01)], speed=1.0).margin
+    assert judge(arcs=[arc(3.0, half_angle=0.01, sigma=0.1)], speed=1.0).margin == pytest.approx(sure - 0.3, abs=1e-3)
+    assert judge(arcs=[arc(3.0, half_angle=0.01, rate=-1.0)], speed=1.0).margin == pytest.approx(sure)
+    assert judge(arcs=[arc(3.0, half_angle=0.01, rate=-3.0)], speed=1.0).margin < sure - 0.5
+
+
+def test_one_echo_is_one_threat():
+    result = judge(lead(40.0, 0.0), [arc(2.0), replace(arc(1.0), sensor="other")], speed=2.0)
+    assert [t.source for t in result.threats if t.track is None] == ["other", "us"]
+    assert result.track is None
+    assert result.reasons[0].text.startswith("echo of other")
+
+
+# --- what cannot be told --------------------------------------------------------------------------------------------
+
+SPOTS = [("state", (0, i)) for i in range(4)] + [("cov", (0, i, j)) for i in range(4) for j in range(4)]
+
+
+@pytest.mark.parametrize(("column", "at"), [*SPOTS, ("existence", (0,))])
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+def test_a_number_that_is_not_finite_in_a_track_stops_ego(column, at, value):
+    rows = together(lead(200.0, 20.0, y=20.0), lead(100.0, 20.0))
+    spoilt = getattr(rows, column).copy()
+    spoilt[at] = value
+    assert judge(rows, beside=True).demand == Mode.NOMINAL
+    with np.errstate(all="ignore"):
+        result = judge(replace(rows, **{column: spoilt}), beside=True)
+    assert result.demand == Mode.EMERGENCY_STOP
+    assert np.isnan(result.margin)
+    assert result.track == 1
+    assert result.lead == 2
+
+
+@pytest.mark.parametrize("bad", [{"distance": NAN}, {"rate": NAN}, {"sigma": NAN}, {"distance": INF}])
+def test_a_number_that_is_not_finite_in_an_echo_stops_ego(bad):
+    with np.errstate(all="ignore"):
+        result = judge(lead(10.0, 0.0, y=9.0), [arc(**bad)], speed=1.0)
+    assert result.demand == Mode.EMERGENCY_STOP
+    assert np.isnan(result.margin)
+
+
+def test_a_nan_margin_is_not_hidden_by_a_safe_one():
+    with np.errstate(all="ignore"):
+        both = judge(lead(50.0, 2.0), [arc(NAN)], speed=2.0)
+        swapped = judge(replace(lead(50.0, 2.0), existence=[NAN]), [arc(4.0)], speed=2.0)
+    assert np.isnan(both.margin)
+    assert np.isnan(swapped.margin)
+
+
+# --- speed caps -----------------------------------------------------------------------------------------------------
+
+
+def test_without_a_healthy_sensor_ahead_ego_stops():
+    result = judge(clear_range=0.0)
+    assert result.demand == Mode.COMFORT_STOP
+    assert codes(result) == {Code.CLEAR_DISTANCE}
+    assert judge(clear_range=NAN).demand >= Mode.COMFORT_STOP
+
+
+def test_speed_is_capped_to_what_can_be_stopped_in_the_range_that_is_seen():
+    profile = (RESPONSE, 0.0, *GRIP)
+    stop = float(fallback_distance(20.0, *profile))
+    assert demand(clear_range=stop + 1.0) == Mode.NOMINAL
+    result = judge(clear_range=stop - 3.0)
+    assert result.demand == Mode.SPEED_CAP
+    assert result.speed_cap == pytest.approx(float(speed_for_distance(stop - 3.0, *profile)))
+    assert float(fallback_distance(result.speed_cap, *profile)) <= stop - 3.0
+    assert dict(result.margins)["clear_distance"] < 0
+
+
+def test_faster_than_the_domain_is_capped():
+    fast = CONFIG.odd.speed_max + 1.0
+    result = judge(speed=fast, clear_range=1000.0)
+    assert (result.demand, codes(result)) == (Mode.SPEED_CAP, {Code.OUT_OF_ODD})
+    assert result.speed_cap == CONFIG.odd.speed_max
+    assert demand(speed=CONFIG.odd.speed_max, clear_range=1000.0) == Mode.NOMINAL
+
+
+def test_a_plan_that_is_about_to_be_too_fast_is_capped():
+    slow = config({"odd.speed_max": 21.0})
+    rising = plan(20.0, acceleration=3.0, duration=5.0)
+    assert assess(Tracks(), (), situation(20.0, by=rising, config=slow), slow).demand == Mode.SPEED_CAP
+    assert assess(Tracks(), (), situation(20.0, config=slow), slow).demand == Mode.NOMINAL
+
+
+def test_reverse_motion_is_judged_by_what_is_behind():
+    back = plan(-2.0)
+    behind = lead(-CONFIG.vehicle.rear - 1.0 - FRONT, 0.0)
+    assert assess(behind, (), situation(-2.0, by=back, reach=10.0), CONFIG).demand == Mode.EMERGENCY_STOP
+    assert assess(lead(1.0, 0.0), (), situation(-2.0, by=back, reach=10.0), CONFIG).demand == Mode.NOMINAL
+    assert demand(behind, speed=2.0) == Mode.NOMINAL
+
+
+def test_ego_at_rest_is_not_stopped_by_what_stands_in_front():
+    assert demand(lead(2.0, 0.0), speed=0.0) == Mode.NOMINAL
+    assert demand(lead(2.0, 0.0), speed=2.0) > Mode.NOMINAL
