@@ -154,6 +154,7 @@ def tight(world, share=1):
             "assumed": (3, 3),
         },
         "same brake, slower build-up": {"commanded": (7, 5), "assumed": (7, 15)},
+        "ego accelerates more than assumed": {WITHOUT: A1},
     },
 )
 def commanded_profile(world, commanded=None, assumed=None):
@@ -162,8 +163,10 @@ def commanded_profile(world, commanded=None, assumed=None):
     p = SimpleNamespace()
     p.assumed_brake, p.assumed_jerk = assumed or (envelope.assumed_brake, envelope.assumed_jerk)
     acceleration = world.real("acceleration", 0, envelope.acceleration_max)
+    start = world.real("ego_acceleration")
+    world.assume(A1, start <= acceleration)
     since = world.real("time since the fallback acts", 0)
-    command = np.maximum(acceleration - jerk * since, -brake)
+    command = np.maximum(start - jerk * since, -brake)
     ramp = np.maximum(acceleration - p.assumed_jerk * since, -p.assumed_brake)
     world.show("commanded acceleration", command)
     world.show("assumed acceleration", ramp)

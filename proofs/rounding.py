@@ -20,7 +20,7 @@ from safety_supervisor.prove.rounding import Rounded
 GAP = Rounded(-100, 500)
 """Gaps that a sensor can report [m]; a larger one is no hazard, a smaller one is contact."""
 RESPONSE = Rounded(0, 3)
-"""Response times [s]: more than the sum of all delays that timing.* allows is refused as stale."""
+"""Response times [s]: up to the longest commit interval, actuation delay and input age that may be declared."""
 
 
 def inputs(world):

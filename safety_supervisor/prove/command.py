@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = _chosen(args)
     if args.smt2:
         args.smt2.mkdir(parents=True, exist_ok=True)
+    source = args.config or "default parameters"
+    print(f"{source}: parameters {config.digest[:12]}, core {vehicle_file.core_digest()[:12]}, Z3 {solvers.version()}")
     results, checks = [], Counter[str]()
     with SecondOpinion() as second:
         for claim, scope in [(each, scope) for each in chosen for scope in each.scopes]:
