@@ -1,9 +1,8 @@
-"""Run the radar tracker on a simulated scene and write its confirmed tracks: python benchmarks/tracking.py
-SCENE.npz
+"""Run the radar tracker on a simulated scene and write its confirmed tracks: python benchmarks/tracking.py SCENE.npz
 
-The scene gives the pose and velocity of the sensor, so no odometry is needed: each scan goes through the
-same `step` as in the supervisor. Only the detections are read, never the truth or their source. The tracks
-are written for an evaluation that knows the truth; CPU time per scan is printed.
+The scene gives the pose and velocity of the sensor, so no odometry is needed: each scan goes through the same `step`
+as in the supervisor. Only the detections are read, never the truth or their source. The tracks are written for an
+evaluation that knows the truth; CPU time per scan is printed.
 """
 
 from __future__ import annotations

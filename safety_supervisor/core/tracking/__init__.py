@@ -1,6 +1,4 @@
-"""Estimation: from radar detections, ultrasonic pings and ego's odometry to objects with uncertainty and
-existence.
-"""
+"""Estimation: from radar detections, ultrasonic pings and ego's odometry to objects with uncertainty and existence."""
 
 from .ego import EgoHistory, SensorPose, sensor_pose
 from .radar import TrackerState, track_radar

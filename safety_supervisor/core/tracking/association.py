@@ -1,7 +1,7 @@
 """Which detection belongs to which track: returns of one body merged, gate, assignment.
 
-All arrays, no loop over objects. Detections are put into one canonical order first, so that their order in a
-message means nothing.
+All arrays, no loop over objects. Detections are put into one canonical order first, so that their order in a message
+means nothing.
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Track i and detection j inside the gate, with their squared distance and the log-likelihood of the
-    detection.
-    """
+    """Track i and detection j inside the gate, with their squared distance and the log-likelihood of the detection."""
 
     track: Ints
     detection: Ints
@@ -69,8 +67,7 @@ def canonical(z: Floats, sigma: Floats, sensor: Sensor, p: Tracking) -> Detectio
 
 
 def merged(detections: Detections, p: Tracking) -> Detections:
-    """Merge returns of one body: whatever lies near a nearer return and moves alike; its nearest edge stays
-    the range.
+    """Merge returns of one body: whatever lies near a nearer return and moves alike; its nearest edge stays the range.
 
     Returns join the nearest one of their body, not each other: along a guard rail single linkage would join
     everything to its nearest post, and the standing car at its end would be gone.
@@ -97,9 +94,7 @@ def merged(detections: Detections, p: Tracking) -> Detections:
 
 
 def _heads(near: Bools) -> Ints:
-    """Return for each detection (nearest first) the body it joins: the first detection near it that joins
-    no other.
-    """
+    """Return for each detection (nearest first) the body it joins: the first detection near it that joins no other."""
     n = len(near)
     before = np.tril(near, -1)
     head = np.full(n, -1)
@@ -138,11 +133,10 @@ def _between(ordered: Floats, low: Floats, high: Floats) -> tuple[Ints, Ints]:
 
 
 def assign(pairs: Pairs, score: Floats, first: Bools, detections: int) -> Ints:
-    """Return the matched pairs, those with the largest sum of `score` (log-likelihood ratio to a miss), by
-    track.
+    """Return the matched pairs, those with the largest sum of `score` (log-likelihood ratio to a miss), by track.
 
-    Tracks in `first` choose among all detections, the others among what is left. A pair that scores no
-    better than a miss plus clutter is no match.
+    Tracks in `first` choose among all detections, the others among what is left. A pair that scores no better than a
+    miss plus clutter is no match.
     """
     free = np.ones(detections, bool)
     matched: list[Ints] = []

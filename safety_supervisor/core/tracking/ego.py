@@ -1,8 +1,8 @@
 """Where ego and its sensors are, and how they move, at the moment of a measurement.
 
-Odometry arrives at its own rate; a detection is compensated with the pose and the velocity of *its sensor*
-at *its* time. Poses are in `odom`, the motion of `base_link` is along ego's axes (REP-103); a sensor that
-sits off `base_link` also moves with the yaw rate: v + w x l.
+Odometry arrives at its own rate; a detection is compensated with the pose and the velocity of *its sensor* at *its*
+time. Poses are in `odom`, the motion of `base_link` is along ego's axes (REP-103); a sensor that sits off `base_link`
+also moves with the yaw rate: v + w x l.
 """
 
 from __future__ import annotations
@@ -40,11 +40,10 @@ class EgoHistory:
     samples: tuple[Odometry, ...] = ()
 
     def updated(self, new: Iterable[Odometry]) -> EgoHistory:
-        """Return the history with `new` samples, in order of arrival; repeated stamps and unusable poses are
-        left out.
+        """Return the history with `new` samples, in order of arrival; repeated stamps and unusable poses are left out.
 
-        A sample more than a second older than the newest starts the history anew: either the clock was set
-        back, or the newest carried a stamp from the future. Both heal with the next sample.
+        A sample more than a second older than the newest starts the history anew: either the clock was set back, or
+        the newest carried a stamp from the future. Both heal with the next sample.
         """
         samples = list(self.samples)
         for sample in new:
@@ -87,9 +86,7 @@ def sensor_pose(ego: Odometry, sensor: Sensor) -> SensorPose:
 
 
 def beam_speed(ego: Odometry, sensor: Sensor) -> float:
-    """Return the speed [m/s] of a sensor along its own boresight: what it closes on a standing object ahead
-    of it.
-    """
+    """Return the speed [m/s] of a sensor along its own boresight: what it closes on a standing object ahead of it."""
     rate = ego.yaw_rate if math.isfinite(ego.yaw_rate) else 0.0
     return (ego.speed - rate * sensor.y) * math.cos(sensor.yaw) + rate * sensor.x * math.sin(sensor.yaw)
 

@@ -1,8 +1,8 @@
 """Is an object there at all: integrated existence probability in log-odds.
 
-Three influences: a detection raises it by how much likelier it is from the object than from clutter; a miss
-lowers it where the sensor could have seen the object; time lowers it everywhere. Clutter has two kinds, as
-real radar has: one spread over all range rates and one that moves like the standing world.
+Three influences: a detection raises it by how much likelier it is from the object than from clutter; a miss lowers it
+where the sensor could have seen the object; time lowers it everywhere. Clutter has two kinds, as real radar has: one
+spread over all range rates and one that moves like the standing world.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ STATIC_DOPPLER_SIGMA = 0.3
 
 VIEW_MARGIN_ANGLE = 0.03
 VIEW_MARGIN_RANGE = 0.02
-"""Nearer than this to the edge of the field of view ([rad], share of the largest range) a miss says
-nothing.
-"""
+"""Nearer than this to the edge of the field of view ([rad], share of the largest range) a miss says nothing."""
 
 
 def log_odds(existence: Floats) -> Floats:
@@ -43,9 +41,7 @@ def probability(odds: Floats) -> Floats:
 
 
 def faded(existence: Floats, dt: float, half_life: float) -> Floats:
-    """Return existence after `dt` [s] without looking: the odds halve in each half-life, in steps of any
-    size.
-    """
+    """Return existence after `dt` [s] without looking: the odds halve in each half-life, in steps of any size."""
     return probability(log_odds(existence) - math.log(2) * max(dt, 0.0) / half_life)
 
 

@@ -1,9 +1,8 @@
 """The filter of the radar tracks: an extended Kalman filter over many tracks at once.
 
-State x, y, vx, vy in `odom`, constant velocity with white acceleration. Measured are range, azimuth and
-range rate in the sensor's own polar axes, so that the gate has the shape of the sensor's errors and nothing
-has to be converted. Arrays hold one track per row; filterpy's per-object filters are the reference that the
-tests compare with.
+State x, y, vx, vy in `odom`, constant velocity with white acceleration. Measured are range, azimuth and range rate in
+the sensor's own polar axes, so that the gate has the shape of the sensor's errors and nothing has to be converted.
+Arrays hold one track per row; filterpy's per-object filters are the reference that the tests compare with.
 """
 
 from __future__ import annotations
@@ -25,9 +24,7 @@ DIRECTED_SPEED = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a sensor would measure of N states: z (N, 3), its Jacobian H (N, 3, 4) and its spread H P H' (N,
-    3, 3).
-    """
+    """What a sensor would measure of N states: z (N, 3), its Jacobian H (N, 3, 4) and its spread H P H' (N, 3, 3)."""
 
     z: Floats
     jacobian: Floats
@@ -106,9 +103,7 @@ def update(
 
 
 def born(z: Floats, variance: Floats, pose: SensorPose, cross_sigma: float) -> tuple[Floats, Floats]:
-    """Start N states from one measurement each: Doppler gives the speed along the line of sight, a prior
-    the rest.
-    """
+    """Start N states from one measurement each: Doppler gives the speed along the line of sight, a prior the rest."""
     bearing = z[:, 1] + pose.yaw
     sight = np.stack([np.cos(bearing), np.sin(bearing)], axis=1)
     across = np.stack([-sight[:, 1], sight[:, 0]], axis=1)

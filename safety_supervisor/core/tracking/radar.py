@@ -1,10 +1,9 @@
 """Radar tracks: detections of all radars in, objects with position, velocity, uncertainty and existence out.
 
-Each scan is processed at the moment of its measurement (stamp minus latency) with the pose and velocity of
-its sensor at that moment; the tracks that are handed out are predicted to the tick. A scan that arrives
-after a younger one (up to 0.3 s, and the difference of the latencies) is put in its place: the tracker goes
-back to the record before it and processes the later scans again. What was born from a detection keeps its id
-then; no id is ever given to another.
+Each scan is processed at the moment of its measurement (stamp minus latency) with the pose and velocity of its sensor
+at that moment; the tracks that are handed out are predicted to the tick. A scan that arrives after a younger one (up
+to 0.3 s, and the difference of the latencies) is put in its place: the tracker goes back to the record before it and
+processes the later scans again. What was born from a detection keeps its id then; no id is ever given to another.
 """
 
 from __future__ import annotations
@@ -31,9 +30,7 @@ from .association import Detections, assign, canonical, gate, merged
 from .ego import EgoHistory, SensorPose, sensor_pose
 
 REORDER = 3 * NANOSECONDS // 10
-"""A scan measured this much before the youngest one [ns] is still put in its place, an older one is
-dropped.
-"""
+"""A scan measured this much before the youngest one [ns] is still put in its place, an older one is dropped."""
 
 AGE_MAX = NANOSECONDS
 """A measurement older than the odometry that is remembered [ns] cannot be compensated and is dropped."""
@@ -44,9 +41,7 @@ CONFIRMED = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one sensor saw at `t`, and from where: detections in canonical order, returns of one body
-    merged.
-    """
+    """What one sensor saw at `t`, and from where: detections in canonical order, returns of one body merged."""
 
     t: int
     found: Detections
@@ -56,9 +51,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One processed scan: when it was measured, the ids born from its detections (-1: none), the tracks
-    after it.
-    """
+    """One processed scan: when it was measured, the ids born from its detections (-1: none), the tracks after it."""
 
     measured: int
     scan: RadarScan
@@ -83,9 +76,7 @@ class TrackerState:
 def track_radar(
     state: TrackerState, scans: tuple[RadarScan, ...], ego: EgoHistory, t: int, config: Config
 ) -> TrackerState:
-    """Process the scans that arrived since the last tick and predict all tracks, tentative ones included,
-    to `t`.
-    """
+    """Process the scans that arrived since the last tick and predict all tracks, tentative ones included, to `t`."""
     if not ego.samples:
         return TrackerState(Tracks(t=t), state.next_id)
     sensors = config.sensors_of("radar", "radar_tracks")
@@ -154,9 +145,7 @@ def step(tracks: Tracks, seen: Observation, births: Ints, next_id: int, p: Track
 
 
 def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
-    """Return the tracks moved to `t`; existence fades with time, what has not been seen for too long is
-    dropped.
-    """
+    """Return the tracks moved to `t`; existence fades with time, what has not been seen for too long is dropped."""
     dt = seconds(t - tracks.t)
     tracks = _rows(tracks, t - tracks.updated <= nanoseconds(p.unseen_time))
     motion = kalman.Motion(p.acceleration_psd, p.lateral_psd, p.odometry_drift)
@@ -168,9 +157,7 @@ def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
 def _schedule(
     records: tuple[Record, ...], scans: tuple[RadarScan, ...], sensors: dict[str, Sensor], t: int, latest: int
 ) -> tuple[list[tuple[int, RadarScan]], tuple[Record, ...]]:
-    """Return (measured, scan) to be processed in order of measurement, and the records that stay as they
-    are.
-    """
+    """Return (measured, scan) to be processed in order of measurement, and the records that stay as they are."""
     earliest = t - AGE_MAX
     if records:
         earliest = max(earliest, records[-1].measured - _window(sensors), records[0].measured + 1)

@@ -1,9 +1,9 @@
 """Ultrasonics: a Kalman filter per transducer over range and range rate; spikes are held until repeated.
 
-A ping is an arc, not a point: only its range is estimated here. What it says follows REP-117: +inf or the
-largest range = no echo, -inf or less than the smallest range = too close, NaN = invalid. "No object" (CLEAR)
-and "cannot see" (BLIND) are different answers. Whatever is uncertain leaves the near edge where it is or
-brings it nearer: a silent ping, an invalid one and a prediction never move it outward.
+A ping is an arc, not a point: only its range is estimated here. What it says follows REP-117: +inf or the largest
+range = no echo, -inf or less than the smallest range = too close, NaN = invalid. "No object" (CLEAR) and "cannot see"
+(BLIND) are different answers. Whatever is uncertain leaves the near edge where it is or brings it nearer: a silent
+ping, an invalid one and a prediction never move it outward.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ class Ping(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Transducer:
-    """Belief of one transducer; the estimate stays at the last echo that fitted and is predicted from
-    there.
-    """
+    """Belief of one transducer; the estimate stays at the last echo that fitted and is predicted from there."""
 
     t: int
     """Time of the last ping."""
@@ -104,9 +102,7 @@ def track_ultrasonics(
 
 
 def meaning(reading: RangeReading, sensor: Sensor) -> Ping:
-    """Return what a reading says, also of drivers that publish the largest range for silence, 0 for too
-    close.
-    """
+    """Return what a reading says, also of drivers that publish the largest range for silence, 0 for too close."""
     low = reading.range_min if math.isfinite(reading.range_min) else sensor.range_min
     high = _range_max(reading, sensor)
     if math.isnan(reading.range):
