@@ -18,10 +18,9 @@ from types import SimpleNamespace
 
 import numpy as np
 from safety_supervisor.core import envelopes, motion
-from safety_supervisor.prove.claims import WITHOUT, Dual, claim, implies
+from safety_supervisor.prove.claims import WITHOUT, Dual, claim
 
 A4 = "A4 the object brakes by at most object_brake_max"
-A4_STANDS = "A4 the object does not reverse"
 
 
 def textbook_margin(gap, ego_speed, object_speed, response, acceleration, p):
@@ -72,12 +71,11 @@ def situation(world):
     p = world.group("envelope")
     s = SimpleNamespace(p=p)
     s.gap = world.real("gap")
-    s.ego_speed = world.real("ego_speed", 0)
-    s.object_speed = world.real("object_speed", 0)
+    s.ego_speed = world.real("ego_speed", 0)  # A3
+    s.object_speed = world.real("object_speed", 0)  # A4: it does not reverse
     s.object_acceleration = world.real("object_acceleration")
     s.acceleration = world.real("acceleration", 0)
     world.assume(A4, s.object_acceleration >= -p.object_brake_max)
-    world.assume(A4_STANDS, implies(s.object_speed <= 0, s.object_acceleration >= 0))
     s.moving_gap = Dual(s.gap, s.object_speed - s.ego_speed)
     s.moving_object = Dual(s.object_speed, s.object_acceleration)
     return s
