@@ -57,8 +57,10 @@ def situation(world):
     s.response, s.acceleration = world.real("response", 0), world.real("acceleration", 0)
     s.rest = (s.response, s.acceleration, s.p.assumed_brake, s.p.assumed_jerk)
     s.ego_way, s.elapsed = world.real("ego_way", 0), world.real("elapsed", 0)
-    world.assume("FALL ego's travel", s.ego_way <= motion.fallback_distance(s.speed, *s.rest))
-    world.assume("FALL ego's duration", s.elapsed <= motion.fallback_duration(s.speed, *s.rest))
+    s.longest_way = motion.fallback_distance(s.speed, *s.rest)
+    s.longest_time = motion.fallback_duration(s.speed, *s.rest)
+    world.assume("FALL ego's travel", s.ego_way <= s.longest_way)
+    world.assume("FALL ego's duration", s.elapsed <= s.longest_time)
     return s
 
 
@@ -69,7 +71,7 @@ def margin_without_object(gap, ego_speed, object_speed, response, acceleration, 
 
 @claim(
     "APP-2",
-    "Oncoming object: while ego moves the gap left is at least the margin.",
+    "Oncoming object: while ego moves the gap left is at least the margin, and no more is taken off than that needs.",
     basis="APP-1, FALL-1 to FALL-3",
     controls={
         "the object counts as standing": {"margin": margin_without_object},
@@ -87,7 +89,8 @@ def opposite_direction(world, margin=envelopes.path_margin):
     now = margin(s.gap, s.speed, object_speed, s.response, s.acceleration, s.p)
     world.show("margin", now)
     world.show("gap left", left)
-    return left >= now
+    worst = s.longest_way + motion.oncoming_distance(-object_speed, s.longest_time, limit)
+    return {"sound": left >= now, "tight: no more is taken off than both ways": now == s.gap - worst}
 
 
 @claim(
@@ -146,7 +149,8 @@ def near_field(world, kept=1):
     now = envelopes.near_field_margin(s.gap, s.speed, closing, s.response, s.acceleration, kept * stop_distance, s.p)
     world.show("margin", now)
     world.show("gap left", left)
-    return left >= now + stop_distance
+    worst = s.longest_way + closing * s.longest_time + stop_distance
+    return {"sound": left >= now + stop_distance, "tight: no more is taken off": now == s.gap - worst}
 
 
 @claim(
@@ -159,4 +163,4 @@ def clear_distance(world):
     s = situation(world)
     clear_range = world.real("clear_range")
     now = envelopes.clear_distance_margin(clear_range, s.speed, s.response, s.acceleration, s.p)
-    return clear_range - s.ego_way >= now
+    return {"sound": clear_range - s.ego_way >= now, "tight": now == clear_range - s.longest_way}

@@ -137,8 +137,6 @@ def ramp_phase(world):
     s = situation(world)
     ramp = world.real("ramp")
     ego_acceleration = world.real("ego_acceleration")
-    world.assume("A2 the ramp has not passed full brake", ramp >= -s.p.assumed_brake)
-    world.assume("A2 the ramp has started at acceleration", ramp <= s.acceleration)
     world.assume("A2 ego accelerates by at most the ramp", ego_acceleration <= ramp)
     ego = Dual(s.ego_speed, ego_acceleration)
     h = ramp_margin(s.moving_gap, ego, s.moving_object, Dual(ramp, -s.p.assumed_jerk), s.acceleration, s.p)

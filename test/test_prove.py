@@ -90,6 +90,11 @@ MUTATED = {
     ("envelopes", "longitudinal_margin"): LONGITUDINAL,
     ("envelopes", "_ego_distance"): LONGITUDINAL,
     ("envelopes", "ttc_margin"): TTC,
+    ("envelopes", "path_margin"): ("APP-2", "APP-3"),
+    ("envelopes", "opposite_margin"): ("APP-3",),
+    ("envelopes", "_coming"): ("APP-2",),
+    ("envelopes", "near_field_margin"): ("APP-5",),
+    ("envelopes", "clear_distance_margin"): ("APP-6",),
 }
 EQUIVALENT = {
     # The 1 only keeps the side that is not taken from dividing by 0.
@@ -104,7 +109,7 @@ SWAPS = {
 
 
 def mutants_of(tree, function):
-    """Yield (text, tree) for each change of one operator, operand, constant or maximum in a function."""
+    """Yield (text, tree) for each change of one place in a function."""
 
     def nodes(t):
         body = next(n for n in t.body if isinstance(n, ast.FunctionDef) and n.name == function)
@@ -118,7 +123,7 @@ def mutants_of(tree, function):
 
 
 def changes(node):
-    """Yield (what becomes of the node, how to change it in place)."""
+    """Yield (what becomes of the node, how to change it in place): operator, operand, sign, maximum, constant."""
     if isinstance(node, ast.BinOp):
         for other in SWAPS[type(node.op)]:
             yield other.__name__, lambda n, other=other: setattr(n, "op", other())
@@ -130,6 +135,8 @@ def changes(node):
     if isinstance(node, ast.Attribute) and node.attr in ("maximum", "minimum"):
         other = {"maximum": "minimum", "minimum": "maximum"}[node.attr]
         yield other, lambda n: setattr(n, "attr", other)
+    if isinstance(node, ast.UnaryOp):
+        yield "sign flipped", lambda n: setattr(n, "op", ast.UAdd())
     if isinstance(node, ast.Constant) and type(node.value) is int:
         yield str(node.value + 1), lambda n: setattr(n, "value", n.value + 1)
 
