@@ -8,6 +8,7 @@ import copy
 import importlib.util
 import json
 import sys
+import textwrap
 import types
 from fractions import Fraction
 from pathlib import Path
@@ -378,6 +379,13 @@ def test_command_fails_on_what_is_not_proved(tmp_path, capsys):
     assert "BAD-1   REFUTED" in out
     assert "replayed on fractions and floats" in out
     assert "NOT PROVED" in out
+
+
+def test_the_example_of_the_documentation_is_proved(tmp_path):
+    text = (Path(__file__).resolve().parents[1] / "docs" / "proofs.md").read_text(encoding="utf-8")
+    example = text.partition("## Writing a claim")[2].partition("\n- ")[0]
+    (tmp_path / "example.py").write_text(textwrap.dedent(example.strip("\n")), encoding="utf-8")
+    assert command.run(arguments("--proofs", tmp_path)) == 0
 
 
 @pytest.mark.parametrize(("source", "text"), [
