@@ -103,13 +103,18 @@ def situation(speed=20.0, *, by: Plan | None = None, acceleration=0.0, clear_ran
               yaw_rate=0.0, beside=False, config: Config = CONFIG) -> Situation:
     """Ego on its plan (constant speed unless `by` says otherwise); `beside` adds the physical extrapolation."""
     now = ego(speed, yaw_rate=yaw_rate)
-    path = planned_path(by or plan(speed, reach / max(abs(speed), 1.0)), now, config.vehicle, reach)
+    path = path_of(by or plan(speed, reach / max(abs(speed), 1.0)), now, reach, config)
     present = extrapolated_path(now, config.vehicle, 2.0, config.corridor.curvature_sigma, 5.0) if beside else None
     return Situation(now, path, present, acceleration, clear_range, braking)
 
 
-def straight_path(speed=20.0, reach=150.0, config: Config = CONFIG) -> Path:
-    return planned_path(plan(speed), ego(speed), config.vehicle, reach)
+def path_of(by: Plan, now: Odometry, reach=60.0, config: Config = CONFIG, brake=1e6) -> Path:
+    """The path of a plan; `brake` continues it by the stop from its last speed, which is next to nothing here."""
+    return planned_path(by, now, config.vehicle, reach, brake)
+
+
+def straight_path(speed=20.0, reach=150.0) -> Path:
+    return path_of(plan(speed), ego(speed), reach)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import CONFIG, FRONT, T, arc, changed, ego, plan, stop_plan, straight_path
+from builders import CONFIG, FRONT, T, arc, changed, ego, path_of, plan, stop_plan, straight_path
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import Point, Polygon
@@ -19,7 +19,6 @@ from safety_supervisor.core.geometry import (
     first_conflict,
     footprint,
     is_reverse,
-    planned_path,
 )
 from safety_supervisor.core.world import Odometry
 
@@ -29,13 +28,13 @@ SLACK = 0.5
 NAN = float("nan")
 
 
-def meet(path, *points, velocity=(0.0, 0.0), cov=None, slack=SLACK, reach_in=0.0, k=0.0, shrink=0.0):
+def meet(path, *points, velocity=(0.0, 0.0), cov=None, slack=SLACK, reach_in=0.0, k=0.0, shrink=0.0, sigma_max=5.0):
     """Contacts of points that all have the same velocity and covariance."""
     n = len(points)
     position = np.array(points, float).reshape(n, 2)
     cov = np.zeros((4, 4)) if cov is None else cov
     return contacts(path, position, np.tile(velocity, (n, 1)).astype(float), np.tile(cov, (n, 1, 1)), HALF,
-                    np.full(n, slack), np.full(n, reach_in), k, shrink)
+                    np.full(n, slack), np.full(n, reach_in), Lateral(k, shrink, sigma_max))
 
 
 # --- footprint and angles -------------------------------------------------------------------------------------------
@@ -69,7 +68,7 @@ def test_an_angle_difference_is_wrapped_and_right(a, b):
 
 
 def test_a_path_begins_at_ego_and_reaches_as_far_as_asked():
-    path = planned_path(plan(20.0, duration=3.0), ego(20.0), VEHICLE, 100.0)
+    path = path_of(plan(20.0, duration=3.0), ego(20.0), 100.0)
     assert (path.s[0], path.x[0], path.time[0]) == (0.0, 0.0, 0.0)
     assert len(path.s) == SAMPLES
     assert path.s[-1] == 100.0
@@ -82,7 +81,7 @@ def test_a_path_begins_at_ego_and_reaches_as_far_as_asked():
 @given(st.floats(0.0, 0.9), st.floats(-0.9, 0.9))
 def test_ego_is_found_on_an_older_plan(late, beside):
     now = ego(20.0, x=20.0 * late, y=beside, t=T + round(late * 1e9))
-    path = planned_path(plan(20.0), now, VEHICLE, 50.0)
+    path = path_of(plan(20.0), now, 50.0)
     assert path.x[0] == pytest.approx(now.x, abs=1e-6)
     at = np.searchsorted(path.s, 30.0)
     assert path.time[at] == pytest.approx(path.s[at] / 20.0, abs=1e-3)
@@ -91,7 +90,7 @@ def test_ego_is_found_on_an_older_plan(late, beside):
 @pytest.mark.parametrize("radius", [6.0, 20.0, 100.0, -6.0, -50.0])
 def test_a_curved_path_stays_on_its_circle(radius):
     speed = min(5.0, abs(radius))
-    path = planned_path(plan(speed, duration=6.0, curvature=1 / radius), ego(speed), VEHICLE, 5.0)
+    path = path_of(plan(speed, duration=6.0, curvature=1 / radius), ego(speed), 5.0)
     inside = path.s <= path.length
     distance = np.hypot(path.x, path.y - radius)[inside]
     assert distance == pytest.approx(np.full(inside.sum(), abs(radius)), abs=0.01)
@@ -99,7 +98,7 @@ def test_a_curved_path_stays_on_its_circle(radius):
 
 
 def test_beyond_its_end_a_path_goes_on_straight():
-    path = planned_path(plan(5.0, duration=4.0, curvature=0.05), ego(5.0), VEHICLE, 40.0)
+    path = path_of(plan(5.0, duration=4.0, curvature=0.05), ego(5.0), 40.0)
     beyond = path.s > path.length
     assert beyond.sum() > 30
     assert np.ptp(path.heading[beyond]) == 0.0
@@ -107,8 +106,14 @@ def test_beyond_its_end_a_path_goes_on_straight():
         np.diff(path.s[beyond]))
 
 
+def test_a_path_goes_on_as_far_as_a_stop_from_the_end_of_the_plan():
+    moving, standing = plan(20.0, duration=3.0), stop_plan(20.0, 60.0)
+    assert path_of(moving, ego(20.0), 100.0, brake=2.0).s[-1] == pytest.approx(60.0 + 100.0)
+    assert path_of(standing, ego(20.0), 100.0, brake=2.0).s[-1] == 100.0
+
+
 def test_ego_beyond_the_end_of_a_plan_goes_on_straight_from_where_it_is():
-    path = planned_path(plan(10.0, duration=2.0), ego(10.0, x=25.0), VEHICLE, 30.0)
+    path = path_of(plan(10.0, duration=2.0), ego(10.0, x=25.0), 30.0)
     assert path.x[0] == pytest.approx(25.0)
     assert path.length == 0.0
     assert np.isinf(path.time[1:]).all()
@@ -118,7 +123,7 @@ def test_ego_beyond_the_end_of_a_plan_goes_on_straight_from_where_it_is():
 def test_a_stop_may_be_written_as_identical_points():
     waiting = stop_plan(10.0, 30.0, duration=12.0)
     assert (np.diff(waiting.x) == 0).sum() > 20
-    path = planned_path(waiting, ego(10.0), VEHICLE, 60.0)
+    path = path_of(waiting, ego(10.0), 60.0)
     assert path.length == pytest.approx(30.0)
     assert path.speed[-1] == 0.0
     assert np.isfinite(path.x).all()
@@ -128,20 +133,20 @@ def test_a_stop_may_be_written_as_identical_points():
 
 
 def test_a_plan_that_stands_still_is_a_straight_path_that_nobody_drives():
-    path = planned_path(plan(0.0), ego(0.0, yaw=1.0), VEHICLE, 5.0)
+    path = path_of(plan(0.0), ego(0.0, yaw=1.0), 5.0)
     assert path.length == 0.0
     assert path.speed.max() == 0.0
     assert np.isfinite(path.x).all()
 
 
 def test_reverse_motion_is_seen_in_the_direction_of_travel():
-    path = planned_path(plan(-2.0), ego(-2.0), VEHICLE, 10.0)
+    path = path_of(plan(-2.0), ego(-2.0), 10.0)
     assert path.reverse
     assert (path.front, path.rear) == (VEHICLE.rear, VEHICLE.front)
     assert path.x[-1] == pytest.approx(-path.s[-1])
     assert path.speed == pytest.approx(np.full(SAMPLES, 2.0))
     assert abs(angle_difference(float(path.heading[0]), np.pi)) < 1e-9
-    assert not planned_path(plan(2.0), ego(2.0), VEHICLE, 10.0).reverse
+    assert not path_of(plan(2.0), ego(2.0), 10.0).reverse
 
 
 @pytest.mark.parametrize(("speeds", "now", "reverse"), [
@@ -152,7 +157,7 @@ def test_the_direction_is_that_of_the_plan_and_of_ego_when_it_stands(speeds, now
 
 
 def test_the_yaw_of_a_path_may_wrap_around():
-    path = planned_path(plan(5.0, yaw=3.1, curvature=0.05), ego(5.0, yaw=3.1), VEHICLE, 10.0)
+    path = path_of(plan(5.0, yaw=3.1, curvature=0.05), ego(5.0, yaw=3.1), 10.0)
     assert np.abs(np.diff(path.heading)).max() < 0.1
 
 
@@ -229,7 +234,7 @@ def test_an_object_of_unknown_place_counts_as_met():
 
 
 def test_the_speed_of_an_object_is_taken_along_the_path():
-    path = planned_path(plan(5.0, duration=6.0, curvature=0.1), ego(5.0), VEHICLE, 5.0)
+    path = path_of(plan(5.0, duration=6.0, curvature=0.1), ego(5.0), 5.0)
     at = 40
     c, s = np.cos(path.heading[at]), np.sin(path.heading[at])
     point = (path.x[at] + FRONT * c, path.y[at] + FRONT * s)
@@ -272,7 +277,7 @@ def test_the_sure_velocity_loses_its_lateral_noise_only():
 
 @pytest.mark.parametrize("heading", [0.0, 0.7, np.pi / 2, 3.0])
 def test_uncertainty_along_the_path_follows_its_direction(heading):
-    path = planned_path(plan(20.0, yaw=heading), ego(20.0, yaw=heading), VEHICLE, 50.0)
+    path = path_of(plan(20.0, yaw=heading), ego(20.0, yaw=heading), 50.0)
     c, s = np.cos(heading), np.sin(heading)
     cov = np.diag([4.0, 1.0, 0.0, 0.0])
     cov[0, 1] = cov[1, 0] = 0.5
@@ -318,7 +323,7 @@ def around(path, count, seed=0):
 @pytest.mark.parametrize("name", SWEPT)
 def test_gaps_are_never_later_than_the_swept_body_by_more_than_the_declared_bound(name):
     speed, curvature, duration = SWEPT[name]
-    path = planned_path(plan(speed, duration, curvature=curvature), ego(speed), VEHICLE, 5.0)
+    path = path_of(plan(speed, duration, curvature=curvature), ego(speed), 5.0)
     points = around(path, 400)
     met = meet(path, *points)
     true = swept(points, speed, curvature, path.length, path.front, path.rear, HALF + SLACK)
@@ -336,7 +341,7 @@ def test_gaps_are_never_later_than_the_swept_body_by_more_than_the_declared_boun
 
 def test_the_sweep_test_itself_sees_a_path_that_is_a_little_off():
     speed, curvature, duration = SWEPT["roundabout"]
-    wrong = planned_path(plan(speed, duration, curvature=curvature * 0.9), ego(speed), VEHICLE, 5.0)
+    wrong = path_of(plan(speed, duration, curvature=curvature * 0.9), ego(speed), 5.0)
     points = around(wrong, 400)
     true = swept(points, speed, curvature, wrong.length, wrong.front, wrong.rear, HALF + SLACK)
     met = meet(wrong, *points)
@@ -367,9 +372,9 @@ def test_a_standing_object_is_met_when_the_plan_gets_there():
 
 def test_an_object_that_drives_on_or_a_plan_that_stops_short_meets_nothing():
     assert conflict(straight_path(20.0), (FRONT + 42.0, 0.0), velocity=(20.0, 0.0)) == (np.inf, np.inf)
-    stops = planned_path(stop_plan(20.0, 39.0), ego(20.0), VEHICLE, 150.0)
+    stops = path_of(stop_plan(20.0, 39.0), ego(20.0), 150.0)
     assert conflict(stops, (FRONT + 42.0, 0.0)) == (np.inf, np.inf)
-    short = planned_path(stop_plan(20.0, 42.5, duration=6.0), ego(20.0), VEHICLE, 150.0)
+    short = path_of(stop_plan(20.0, 42.5, duration=6.0), ego(20.0), 150.0)
     assert np.isfinite(conflict(short, (FRONT + 42.0, 0.0), horizon=6.0)[0])
 
 
@@ -403,6 +408,6 @@ def test_an_arc_lies_around_its_transducer_at_one_distance():
 def test_points_of_a_plan_closer_than_a_millimetre_are_one():
     noisy = plan(0.0)
     jitter = changed(noisy, x={i: 1e-4 * (i % 2) for i in range(81)})
-    path = planned_path(jitter, ego(0.0), VEHICLE, 5.0)
+    path = path_of(jitter, ego(0.0), 5.0)
     assert path.length == 0.0
     assert np.isfinite(path.x).all()

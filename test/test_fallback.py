@@ -1,0 +1,251 @@
+"""Minimal-risk manoeuvres as trajectories: their limits, their ends, and that the envelope covers them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import CONFIG, RADAR, T, config, ego, path_of, plan, stop_plan, straight_path
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import declared
+
+from safety_supervisor.core import fallback
+from safety_supervisor.core.config import GRAVITY
+from safety_supervisor.core.fallback import Manoeuvre, capped, grip, manoeuvre, stop
+from safety_supervisor.core.geometry import extrapolated_path
+from safety_supervisor.core.motion import fallback_distance
+from safety_supervisor.core.world import Mode
+
+STOPS = (Mode.COMFORT_STOP, Mode.FIRM_STOP, Mode.EMERGENCY_STOP)
+DT = fallback.STEP
+speeds = st.floats(0.0, 40.0)
+
+
+def rates(plan_made):
+    """Acceleration between samples until rest [m/s^2]."""
+    v = np.abs(plan_made.speed)
+    moving = np.flatnonzero(v[1:] > 0)
+    last = moving[-1] + 1 if len(moving) else 0
+    return np.diff(v[: last + 1]) / DT
+
+
+def halt(speed, mode=Mode.EMERGENCY_STOP, now=0.0, floor=0.0, path=None, by=CONFIG):
+    path = path or straight_path(max(speed, 1.0), reach=300.0)
+    return stop(path, ego(speed), now, manoeuvre(mode, by), floor, by)
+
+
+def test_the_manoeuvres_are_those_of_the_vehicle_file():
+    f = CONFIG.fallback
+    assert manoeuvre(Mode.COMFORT_STOP, CONFIG) == Manoeuvre(f.comfort_deceleration, f.comfort_jerk)
+    assert manoeuvre(Mode.FIRM_STOP, CONFIG) == Manoeuvre(f.firm_deceleration, f.firm_jerk)
+    assert manoeuvre(Mode.EMERGENCY_STOP, CONFIG) == Manoeuvre(f.emergency_deceleration, f.emergency_jerk)
+    assert manoeuvre(Mode.UNABLE, CONFIG) == manoeuvre(Mode.EMERGENCY_STOP, CONFIG)
+    assert manoeuvre(Mode.SPEED_CAP, CONFIG) == manoeuvre(Mode.COMFORT_STOP, CONFIG)
+
+
+# --- stops ----------------------------------------------------------------------------------------------------------
+
+
+@given(speeds, st.sampled_from(STOPS), st.floats(-7.0, 3.0))
+def test_a_stop_keeps_its_deceleration_and_jerk_and_ends_at_rest(speed, mode, now):
+    mrm = manoeuvre(mode, CONFIG)
+    made, demand = halt(speed, mode, now)
+    a = np.concatenate([[max(min(now, 0.0), -mrm.deceleration)], rates(made)])
+    assert made.speed[-1] == 0.0
+    assert (made.speed >= 0).all()
+    assert (np.diff(made.speed) <= 1e-9).all()
+    assert a.min() >= -max(mrm.deceleration, -min(now, 0.0)) - 1e-6
+    assert np.abs(np.diff(a)).max(initial=0.0) <= mrm.jerk * DT + 1e-6
+    assert made.t == T
+    step = mrm.jerk * CONFIG.timing.period
+    assert abs(demand - min(now, 0.0)) <= step + 1e-9
+
+
+@given(speeds, st.sampled_from(STOPS), st.floats(-7.0, 0.0))
+def test_travel_and_speed_of_a_stop_belong_together(speed, mode, now):
+    made, _ = halt(speed, mode, now)
+    moved = np.hypot(np.diff(made.x), np.diff(made.y))
+    middle = (np.abs(made.speed[1:]) + np.abs(made.speed[:-1])) / 2
+    assert moved == pytest.approx(middle * DT, abs=0.08)
+    assert (np.diff(made.x) >= -1e-9).all()
+
+
+@given(declared("odd.speed_max").filter(lambda v: v <= 40.0), st.sampled_from(STOPS))
+def test_no_stop_travels_further_than_the_envelope_says(speed, mode):
+    mrm = manoeuvre(mode, CONFIG)
+    made, _ = halt(speed, mode)
+    assert made.x[-1] <= float(fallback_distance(speed, 0, 0, mrm.deceleration, mrm.jerk)) + 1e-6
+
+
+@given(st.floats(0.0, 30.0), st.floats(1.0, 6.9), st.floats(2.0, 60.0))
+def test_no_stop_of_any_vehicle_travels_further_than_the_envelope_says(speed, brake, jerk):
+    path = straight_path(max(speed, 1.0), reach=600.0)
+    made, _ = stop(path, ego(speed), 0.0, Manoeuvre(brake, jerk), 0.0, CONFIG)
+    assert made.x[-1] <= float(fallback_distance(speed, 0, 0, brake, jerk)) + 1e-6
+    assert made.speed[-1] == 0.0
+
+
+def test_the_bound_is_not_idle():
+    made, _ = halt(20.0)
+    assert made.x[-1] > 0.97 * float(fallback_distance(20.0, 0, 0, 7.0, 15.0))
+
+
+@given(st.floats(5.0, 40.0), st.floats(2.5, 7.0))
+def test_a_stop_is_never_weaker_than_the_braking_that_is_on(speed, braking):
+    made, demand = halt(speed, Mode.COMFORT_STOP, now=-braking, floor=braking)
+    assert rates(made)[:-1].max() <= -braking + 1e-6
+    assert demand == pytest.approx(-braking)
+    _, without = halt(speed, Mode.COMFORT_STOP, now=-braking, floor=0.0)
+    assert without > -braking
+
+
+def test_a_milder_stop_lets_go_at_the_rate_of_its_own_jerk():
+    f, now, demands = CONFIG.fallback, -7.0, []
+    for _ in range(200):
+        _, now = halt(20.0, Mode.COMFORT_STOP, now=now)
+        demands.append(now)
+    assert np.diff([-7.0, *demands]).max() <= f.comfort_jerk * CONFIG.timing.period + 1e-9
+    assert demands[-1] == pytest.approx(-f.comfort_deceleration)
+
+
+def test_the_demand_ramps_up_tick_by_tick_to_the_full_deceleration():
+    f, now, ticks = CONFIG.fallback, 0.0, 0
+    while now > -f.emergency_deceleration + 1e-9:
+        _, now = halt(20.0, now=now)
+        ticks += 1
+    ramp = f.emergency_deceleration / f.emergency_jerk
+    assert ticks == int(np.ceil(ramp / CONFIG.timing.period - 1e-9))
+
+
+def test_present_acceleration_ends_at_once():
+    assert halt(20.0, now=3.0)[0].x == pytest.approx(halt(20.0, now=0.0)[0].x)
+
+
+def test_a_standing_ego_stays_where_it_is():
+    for mode in STOPS:
+        made, _ = halt(0.0, mode)
+        assert (made.speed == 0).all()
+        assert np.ptp(made.x) == 0.0
+        assert made.time[-1] >= fallback.HORIZON
+
+
+def test_a_stop_backwards_goes_backwards():
+    path = path_of(plan(-2.0), ego(-2.0), 10.0)
+    made, demand = stop(path, ego(-2.0), 0.0, manoeuvre(Mode.FIRM_STOP, CONFIG), 0.0, CONFIG)
+    forward = straight_path(2.0, reach=10.0)
+    mirrored, _ = stop(forward, ego(2.0), 0.0, manoeuvre(Mode.FIRM_STOP, CONFIG), 0.0, CONFIG)
+    assert made.x == pytest.approx(-mirrored.x)
+    assert made.speed == pytest.approx(-mirrored.speed)
+    assert made.yaw == pytest.approx(np.zeros(len(made.yaw)), abs=1e-9)
+    assert demand < 0
+
+
+def test_a_stop_follows_the_bend_and_goes_straight_beyond_the_path():
+    path = path_of(plan(10.0, curvature=0.02), ego(10.0), 5.0)
+    made, _ = stop(path, ego(10.0), 0.0, manoeuvre(Mode.COMFORT_STOP, CONFIG), 0.0, CONFIG)
+    assert np.hypot(made.x, made.y - 50.0) == pytest.approx(np.full(len(made.x), 50.0), abs=0.02)
+    short = extrapolated_path(ego(20.0, yaw=0.5), CONFIG.vehicle, 0.5, 0.0, 5.0)
+    made, _ = stop(short, ego(20.0), 0.0, manoeuvre(Mode.COMFORT_STOP, CONFIG), 0.0, CONFIG)
+    assert made.y == pytest.approx(np.tan(0.5) * made.x)
+    assert np.hypot(made.x, made.y)[-1] > 100.0
+
+
+# --- friction -------------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(0.0, 40.0), st.floats(-0.2, 0.2))
+def test_grip_is_what_the_circle_leaves(speed, curvature):
+    left = grip(speed, curvature, CONFIG.odd)
+    circle = GRAVITY * CONFIG.odd.friction_min * np.cos(CONFIG.odd.grade_max)
+    assert 0.0 <= left <= circle
+    if left > 0:
+        total = (left + GRAVITY * np.sin(CONFIG.odd.grade_max)) ** 2 + (speed**2 * curvature) ** 2
+        assert total == pytest.approx(circle**2)
+    assert grip(speed, curvature, CONFIG.odd) == grip(speed, -curvature, CONFIG.odd)
+
+
+def test_on_a_straight_the_emergency_deceleration_is_there_and_in_a_sharp_bend_it_is_not():
+    assert grip(30.0, 0.0, CONFIG.odd) >= CONFIG.fallback.emergency_deceleration
+    bend = path_of(plan(20.0, curvature=6.0 / 400.0), ego(20.0), 60.0)
+    made, _ = halt(20.0, path=bend)
+    allowed = grip(20.0, 6.0 / 400.0, CONFIG.odd)
+    assert allowed < 5.0
+    assert rates(made).min() == pytest.approx(-allowed, rel=0.02)
+    assert rates(halt(20.0)[0]).min() == pytest.approx(-CONFIG.fallback.emergency_deceleration)
+
+
+def test_where_a_bend_leaves_nothing_some_braking_is_left():
+    bend = path_of(plan(20.0, curvature=0.05), ego(20.0), 60.0)
+    made, demand = halt(20.0, path=bend)
+    assert made.speed[-1] == 0.0
+    assert demand < 0
+
+
+def test_less_friction_brakes_less():
+    slippery = config({"odd.friction_min": 0.4, "fallback.emergency_deceleration": 3.0,
+                       "fallback.firm_deceleration": 3.0}, front=RADAR)
+    bend = path_of(plan(20.0, curvature=3.0 / 400.0), ego(20.0), 60.0)
+    assert rates(halt(20.0, path=bend, by=slippery)[0]).min() > -3.0 + 0.3
+
+
+# --- caps -----------------------------------------------------------------------------------------------------------
+
+COMFORT = manoeuvre(Mode.SPEED_CAP, CONFIG)
+
+
+def limited(by_plan, cap, speed=None, reach=60.0):
+    now = ego(by_plan.speed[0] if speed is None else speed)
+    return capped(path_of(by_plan, now, reach), now, cap, COMFORT)
+
+
+@given(st.floats(0.0, 30.0), st.floats(0.0, 30.0))
+def test_a_cap_is_reached_comfortably_and_then_respected(speed, cap):
+    made, demand = limited(plan(speed), cap)
+    a = np.diff(made.speed) / DT
+    assert a.min() >= -COMFORT.deceleration - 1e-6
+    arrived = np.maximum(speed - cap, 0.0) / COMFORT.deceleration + DT
+    assert (made.speed[made.time >= arrived] <= cap + 1e-6).all()
+    assert (made.speed <= speed + 1e-6).all()
+    assert demand == pytest.approx(a[0])
+
+
+def test_without_need_a_cap_changes_nothing():
+    made, demand = limited(plan(10.0), 12.0)
+    assert made.speed == pytest.approx(np.full(len(made.speed), 10.0))
+    assert demand == pytest.approx(0.0)
+    assert made.x == pytest.approx(10.0 * made.time)
+
+
+@pytest.mark.parametrize(("speed", "distance"), [(20.0, 40.0), (20.0, 100.0), (10.0, 8.0), (3.0, 1.5), (-2.0, 1.0)])
+@pytest.mark.parametrize("cap", [40.0, 6.0])
+def test_a_capped_plan_still_makes_the_stop_of_the_plan(speed, distance, cap):
+    made, _ = limited(stop_plan(speed, distance), cap)
+    assert abs(made.x[-1]) <= distance + 0.05
+    if cap == 40.0 and distance / abs(speed) * 2 < fallback.HORIZON:
+        assert made.speed[-1] == pytest.approx(0.0, abs=0.05)
+        assert abs(made.x[-1]) >= distance * 0.9
+
+
+def test_a_capped_plan_starts_from_rest_and_not_harder_than_the_plan():
+    made, demand = limited(plan(0.0, acceleration=1.0), 2.0)
+    assert made.speed.max() == pytest.approx(2.0)
+    assert 0.0 < demand <= 1.01
+    assert (np.diff(made.speed) / DT).max() <= 1.01
+    assert limited(plan(0.0), 2.0)[0].speed.max() == 0.0
+
+
+def test_a_cap_of_zero_stops():
+    made, demand = limited(plan(4.0), 0.0)
+    assert made.speed[-1] == 0.0
+    assert demand == pytest.approx(-COMFORT.deceleration)
+
+
+def test_a_slower_bend_later_in_the_plan_is_kept_slow():
+    slowing = plan(20.0, acceleration=-1.0, duration=10.0)
+    slowing = replace(slowing, speed=np.maximum(slowing.speed, 12.0))
+    path = path_of(slowing, ego(20.0), 60.0)
+    made, _ = capped(path, ego(20.0), 15.0, COMFORT)
+    allowed = np.interp(made.x, path.s, path.speed)
+    assert (made.speed <= allowed + 0.2).all()
