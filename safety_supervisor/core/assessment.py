@@ -14,7 +14,7 @@ import numpy as np
 
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.envelopes import EPS, clear_distance_margin, near_field_margin, path_margin, ttc_margin
-from safety_supervisor.core.geometry import Contacts, Path, arc_points, contacts, first_conflict
+from safety_supervisor.core.geometry import Contacts, Lateral, Path, arc_points, contacts, first_conflict
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.world import (
     Arc,
@@ -250,7 +250,8 @@ def expected_motion(o: Objects, met: Contacts, path: Path, situation: Situation,
     x, f, v = config.expected, config.fallback, abs(situation.ego.speed)
     object_speed = np.maximum(met.along, 0.0)
     half = config.vehicle.width / 2
-    when, travel = first_conflict(path, o.position, met.sure, half + o.slack, o.clearance, x.horizon, CONFLICT_STEP)
+    expected = np.where((o.static & ~o.near)[:, None], 0.0, met.sure)  # what never moved is expected to stay
+    when, travel = first_conflict(path, o.position, expected, half + o.slack, o.clearance, x.horizon, CONFLICT_STEP)
     meets = np.isfinite(when)
     conflict = meets | _left_behind(o, met, object_speed, path, config)
     gap = np.where(meets, travel - object_speed * np.where(meets, when, 0.0), met.gap)
@@ -311,8 +312,8 @@ def _contacts(o: Objects, path: Path, config: Config) -> Contacts:
     c = config.corridor
     half = config.vehicle.width / 2
     reach_in = np.where(o.near, 0.0, c.lateral_prediction)
-    k, shrink = c.lateral_sigma_k, c.lateral_speed_sigma_k
-    met = contacts(path, o.position, o.velocity, o.cov, half, o.slack, reach_in, k, shrink)
+    lateral = Lateral(c.lateral_sigma_k, c.lateral_speed_sigma_k, c.lateral_speed_sigma_max)
+    met = contacts(path, o.position, o.velocity, o.cov, half, o.slack, reach_in, lateral)
     return replace(met, gap=np.where(o.sound, met.gap, np.nan))
 
 

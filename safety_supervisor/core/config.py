@@ -121,7 +121,8 @@ class Corridor:
     extrapolation_time: float = param(2.0, "s", 0.1, 5.0, "present motion is extrapolated no further")
     lateral_prediction: float = param(1.0, "s", 0.0, 3.0, "mean lateral motion counts this far; 3 s was not quiet")
     lateral_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd of lateral position kept free at least; 3 saw the next lane")
-    lateral_speed_sigma_k: float = param(2.0, "", 0.0, 4.0, "sd taken off a lateral speed, young tracks seem to swerve")
+    lateral_speed_sigma_k: float = param(1.0, "", 0.0, 4.0, "sd taken off a lateral speed, young tracks seem to swerve")
+    lateral_speed_sigma_max: float = param(0.8, "m/s", 0.1, 5.0, "a lateral speed known worse than this does not count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ class Authority:
     near_field: float = param(0.9, "", 0.0, 1.0, "any stop, closer than near_range: time is short and speed is low")
     near_range: float = param(8.0, "m", 0.0, 50.0, "where the near-field authority holds")
     hits: int = param(5, "", 1, 50, "detections before a track may do more than cap: its course is noise")
-    near_hits: int = param(3, "", 1, 50, "the same, closer than near_range")
+    near_hits: int = param(4, "", 1, 50, "the same, closer than near_range")
     static_range: float = param(65.0, "m", 10.0, 300.0, "never-moved returns beyond it may only cap the speed")
     lead: float = param(0.9, "", 0.0, 1.0, "a confirmed track, as counted in the summary")
 

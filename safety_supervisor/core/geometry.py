@@ -49,8 +49,12 @@ class Path:
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
 
-def planned_path(plan: Plan, ego: Odometry, vehicle: Vehicle, reach: float) -> Path:
-    """Return the path of a checked plan from ego's position on, continued straight to at least `reach` [m]."""
+def planned_path(plan: Plan, ego: Odometry, vehicle: Vehicle, reach: float, brake: float) -> Path:
+    """Return the path of a checked plan from ego's position on.
+
+    It is continued straight to at least `reach` [m], and as far as a stop from the plan's last speed with `brake`
+    [m/s^2] would go.
+    """
     reverse = is_reverse(plan, ego)
     heading = _unwrapped(plan.yaw + (np.pi if reverse else 0.0))
     step = np.hypot(np.diff(plan.x), np.diff(plan.y))
@@ -60,7 +64,8 @@ def planned_path(plan: Plan, ego: Odometry, vehicle: Vehicle, reach: float) -> P
     s = s - start
     age = (ego.t - plan.t) / 1e9
     length = max(float(s[-1]), 0.0)
-    grid = np.linspace(0.0, max(length, reach, 1.0), SAMPLES)
+    beyond = float(plan.speed[-1]) ** 2 / (2 * brake)
+    grid = np.linspace(0.0, max(length + beyond, reach, 1.0), SAMPLES)
     keep = np.concatenate([[True], step > 0])
     x, y, h = _poses(grid, s[keep], plan.x[keep], plan.y[keep], heading[keep])
     time = np.interp(grid, s[keep], plan.time[keep] - age, right=np.inf)
@@ -100,6 +105,23 @@ def is_reverse(plan: Plan, ego: Odometry) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Lateral:
+    """How far an object's lateral position and speed are believed: a young track seems to swerve."""
+
+    position_k: float
+    """Standard deviations of lateral position that are kept free."""
+    speed_k: float
+    """Standard deviations taken off a lateral speed."""
+    sigma_max: float
+    """A lateral speed known worse than this [m/s] does not count at all."""
+
+    def speed(self, mean: Floats, sigma: Floats) -> Floats:
+        """Return the part of a lateral speed that is more than noise [m/s]."""
+        sure = np.sign(mean) * np.maximum(np.abs(mean) - self.speed_k * sigma, 0.0)
+        return np.asarray(np.where(sigma <= self.sigma_max, sure, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
 class Contacts:
     """Where the swept corridor meets each of N objects; rows without contact have gap = inf."""
 
@@ -130,23 +152,21 @@ def contacts(
     body: float,
     slack: Floats,
     reach_in: Floats,
-    k: float,
-    shrink: float,
+    trust: Lateral,
 ) -> Contacts:
     """Return where the body swept along `path` first meets each object; what is beside the body now is left out.
 
     `position`, `velocity` (N, 2) in odom with joint covariance `cov` (N, 4, 4); the corridor is `body` [m] to each side
-    and as much more as the larger of `slack` (N,) [m] and `k` standard deviations of the object's lateral position and
-    of the path's own; `reach_in` (N,) seconds of the object's motion toward the path that count, its lateral speed
-    taken `shrink` standard deviations slower than its mean.
+    and as much more as the larger of `slack` (N,) [m] and some standard deviations of the object's lateral position and
+    of the path's own; `reach_in` (N,) seconds of the object's motion toward the path count, as far as `trust` goes.
     """
     cos, sin = np.cos(path.heading), np.sin(path.heading)
     dx, dy = position[:, :1] - path.x, position[:, 1:] - path.y
     ahead = cos * dx + sin * dy
     left = cos * dy - sin * dx
-    toward = -np.sign(left) * (cos * velocity[:, 1:] - sin * velocity[:, :1]) - shrink * _spread(cov, 2, -sin, cos)
+    toward = -np.sign(left) * trust.speed(cos * velocity[:, 1:] - sin * velocity[:, :1], _spread(cov, 2, -sin, cos))
     spread = _spread(cov, 0, -sin, cos)
-    width = body + np.maximum(slack[:, None], k * np.sqrt(spread * spread + path.sigma * path.sigma))
+    width = body + np.maximum(slack[:, None], trust.position_k * np.sqrt(spread * spread + path.sigma * path.sigma))
     inside = np.abs(left) - np.maximum(toward, 0.0) * reach_in[:, None] <= width
     spacing = path.s[1] - path.s[0]
     reached = (ahead >= -path.rear) & (ahead - path.front <= spacing)
@@ -158,8 +178,7 @@ def contacts(
     at = np.where(np.isfinite(met), first, np.argmin(np.abs(ahead - path.front), axis=1))
     c, s = cos[at], sin[at]
     along = c * velocity[:, 0] + s * velocity[:, 1]
-    across = c * velocity[:, 1] - s * velocity[:, 0]
-    across = np.sign(across) * np.maximum(np.abs(across) - shrink * _spread(cov, 2, -s, c, False), 0.0)
+    across = trust.speed(c * velocity[:, 1] - s * velocity[:, 0], _spread(cov, 2, -s, c, False))
     sure = np.stack([c * along - s * across, s * along + c * across], axis=1)
     return Contacts(met, left[rows, at], along, _spread(cov, 0, c, s, False), _spread(cov, 2, c, s, False), sure)
 

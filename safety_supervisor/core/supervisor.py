@@ -132,11 +132,12 @@ def _judged_path(state: State, ego: Odometry, trust: Health, config: Config) -> 
     e, timing = config.envelope, config.timing
     v, response = abs(ego.speed), timing.commit + timing.actuation_delay
     needed = float(fallback_distance(v, response, e.acceleration_max, e.assumed_brake, e.assumed_jerk))
-    reach = max(needed, v * v / (2 * config.expected.comfort_threshold), NEAR_REACH) + config.expected.clearance
+    brake = config.expected.comfort_threshold
+    reach = max(needed, v * v / (2 * brake), NEAR_REACH) + config.expected.clearance
     plan = state.validated
     usable = not any(f.source == "plan" for f in trust.findings)
     if plan is not None and (usable or _on_path(plan, ego, config)):
-        return planned_path(plan, ego, config.vehicle, reach), "policy" if usable else "last validated"
+        return planned_path(plan, ego, config.vehicle, reach, brake), "policy" if usable else "last validated"
     return _present_path(ego, config), "extrapolation"
 
 

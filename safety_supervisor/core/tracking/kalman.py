@@ -18,6 +18,9 @@ from .ego import SensorPose
 RANGE_FLOOR = 0.1
 """Nearer than this [m] the direction of the line of sight is not defined well enough to be linearised."""
 
+TANGENT_MAX = 3.0
+"""Beyond about 70 degrees from ego's course the Doppler says nothing about traffic along it."""
+
 DIRECTED_SPEED = 2.0
 """Below this speed [m/s] an object has no direction yet along which it would rather accelerate."""
 
@@ -103,7 +106,11 @@ def update(
 
 
 def born(z: Floats, variance: Floats, pose: SensorPose, cross_sigma: float) -> tuple[Floats, Floats]:
-    """Start N states from one measurement each: Doppler gives the speed along the line of sight, a prior the rest."""
+    """Start N states from one measurement each: Doppler gives the speed along the line of sight, a prior the rest.
+
+    The prior grows with what traffic along ego's own course would have across the line of sight: at a wide bearing an
+    oncoming car moves mostly across it.
+    """
     bearing = z[:, 1] + pose.yaw
     sight = np.stack([np.cos(bearing), np.sin(bearing)], axis=1)
     across = np.stack([-sight[:, 1], sight[:, 0]], axis=1)
@@ -116,7 +123,9 @@ def born(z: Floats, variance: Floats, pose: SensorPose, cross_sigma: float) -> t
     J[:, 2:, 1] = along[:, None] * across + (across @ own)[:, None] * sight
     J[:, 2:, 2] = sight
     J[:, 2:, 3] = across
-    spread = np.concatenate([variance, np.full((len(z), 1), cross_sigma * cross_sigma)], axis=1)
+    course = across @ own / np.maximum(np.abs(sight @ own), 1.0)  # tangent of the bearing from ego's course
+    traffic = along * np.clip(course, -TANGENT_MAX, TANGENT_MAX)
+    spread = np.concatenate([variance, (cross_sigma * cross_sigma + traffic * traffic)[:, None]], axis=1)
     return state, symmetric((J * spread[:, None, :]) @ J.transpose(0, 2, 1))
 
 
