@@ -137,13 +137,17 @@ def rebased(arbiter: Arbiter, t: int) -> Arbiter:
 
 
 def _debounced(arbiter: Arbiter, demand: Mode, t: int, config: Config) -> Arbiter:
-    """Return the arbiter with `held` updated: on after on_time, off after off_time; emergencies at once."""
+    """Return the arbiter with `held` updated: on after on_time, off after off_time; emergencies at once.
+
+    In INIT nothing is held on to: what was demanded while inputs were missing says nothing once they are there.
+    """
     x = config.expected
     rose, last = dict(arbiter.risen), dict(arbiter.seen)
     risen = {level: rose.get(level, t) for level in DEMANDS[1:] if demand >= level}
     seen = {**last, **dict.fromkeys(risen, t)}
     on_time, off_time = nanoseconds(x.on_time), nanoseconds(x.off_time)
     on = [level for level, since in risen.items() if t - since >= on_time or level == Mode.EMERGENCY_STOP]
-    still = [level for level, at in seen.items() if level <= arbiter.held and t - at < off_time]
+    recent = [level for level, at in seen.items() if level <= arbiter.held and t - at < off_time]
+    still = recent if arbiter.mode != Mode.INIT else []
     held = max([*on, *still], default=Mode.NOMINAL)
     return replace(arbiter, held=held, risen=tuple(sorted(risen.items())), seen=tuple(sorted(seen.items())))
