@@ -267,6 +267,16 @@ def test_a_milder_demand_must_last_for_the_on_time(demand):
         assert flicker.tick() == Mode.NOMINAL
 
 
+def test_what_was_demanded_in_init_does_not_outlast_it():
+    clock = Clock()
+    clock.tick(driver=True)
+    clock.for_(1.0, demand=Mode.FIRM_STOP, severity=Severity.WAITING)
+    assert clock.tick() == Mode.NOMINAL
+    clock.tick(driver=True)
+    clock.for_(1.0, demand=Mode.FIRM_STOP, severity=Severity.WAITING)
+    assert clock.tick(Mode.FIRM_STOP) == Mode.FIRM_STOP
+
+
 def test_lost_inputs_act_in_the_same_tick():
     assert Clock().tick(severity=Severity.DEGRADED) == Mode.COMFORT_STOP
     assert Clock().tick(severity=Severity.BLIND) == Mode.UNABLE
