@@ -28,13 +28,13 @@ SLACK = 0.5
 NAN = float("nan")
 
 
-def meet(path, *points, velocity=(0.0, 0.0), cov=None, slack=SLACK, reach_in=0.0, k=0.0, shrink=0.0, sigma_max=5.0):
+def meet(path, *points, velocity=(0.0, 0.0), cov=None, slack=SLACK, reach_in=0.0, k=0.0, shrink=0.0, sigma_max=5.0, speed=0.0):
     """Contacts of points that all have the same velocity and covariance."""
     n = len(points)
     position = np.array(points, float).reshape(n, 2)
     cov = np.zeros((4, 4)) if cov is None else cov
     return contacts(path, position, np.tile(velocity, (n, 1)).astype(float), np.tile(cov, (n, 1, 1)), HALF,
-                    np.full(n, slack), np.full(n, reach_in), Lateral(k, shrink, sigma_max))
+                    np.full(n, slack), np.full(n, reach_in), Lateral(k, shrink, sigma_max), speed)
 
 
 # --- footprint and angles -------------------------------------------------------------------------------------------

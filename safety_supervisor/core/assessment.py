@@ -189,7 +189,7 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
 
 def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     """Rate every row against the judged path with every rule."""
-    met = _contacts(o, path, config)
+    met = _contacts(o, path, situation.ego, config)
     margin = worst_case(o, met, situation, config)
     inside = margin >= EPS  # written so that NaN falls to braking
     expected = expected_motion(o, met, path, situation, config)
@@ -203,7 +203,7 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     ])  # fmt: skip
     # What stands or drives ahead fails the worst case only within the stopping distance; there the path is no guess.
     certain = o.near | (~inside & (met.along > -config.tracking.moving_speed))
-    known = np.where(certain, np.inf, max(path.length, _stopping(situation, config)))
+    known = np.where(certain, np.inf, _known(path, situation, config))
     level = authority(o, met.gap, known, config)
     by_rule = np.where(met.hit, np.minimum(by_rule, level), Mode.NOMINAL)
     return Rated(met, margin, soon, expected, level, by_rule.max(axis=0), by_rule.argmax(axis=0))
@@ -211,7 +211,7 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
 
 def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     """Rate what ego reaches by its present motion before a steering correction can act; worst case only."""
-    met = _contacts(o, path, config)
+    met = _contacts(o, path, situation.ego, config)
     reach = abs(situation.ego.speed) * (config.timing.commit + config.timing.steering_correction)
     margin = np.where(met.gap <= reach, worst_case(o, met, situation, config), np.inf)
     level = authority(o, met.gap, reach, config)
@@ -308,13 +308,18 @@ def authority(o: Objects, gap: Floats, known: Floats | float, config: Config) ->
     return np.where(doubtful, np.minimum(level, Mode.SPEED_CAP), level).astype(np.int64)
 
 
-def _contacts(o: Objects, path: Path, config: Config) -> Contacts:
+def _contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> Contacts:
     c = config.corridor
     half = config.vehicle.width / 2
-    reach_in = np.where(o.near, 0.0, c.lateral_prediction)
+    reach_in = np.where(o.near | (o.hits < c.lateral_hits), 0.0, c.lateral_prediction)
     lateral = Lateral(c.lateral_sigma_k, c.lateral_speed_sigma_k, c.lateral_speed_sigma_max)
-    met = contacts(path, o.position, o.velocity, o.cov, half, o.slack, reach_in, lateral)
+    met = contacts(path, o.position, o.velocity, o.cov, half, o.slack, reach_in, lateral, abs(ego.speed))
     return replace(met, gap=np.where(o.sound, met.gap, np.nan))
+
+
+def _known(path: Path, situation: Situation, config: Config) -> float:
+    """Return how far [m] the judged path is more than a guess; what ego needs to stop in is taken as it is."""
+    return max(path.length + config.corridor.continuation, _stopping(situation, config))
 
 
 def _stopping(situation: Situation, config: Config) -> float:

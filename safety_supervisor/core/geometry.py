@@ -136,7 +136,7 @@ class Contacts:
     speed_sigma: Floats
     """(N,) standard deviation of `along` [m/s]."""
     sure: Floats
-    """(N, 2) velocity in odom with the lateral part that is only noise taken off [m/s]."""
+    """(N, 2) velocity in odom without the lateral part that is only noise, or does not count at all [m/s]."""
 
     @property
     def hit(self) -> Bools:
@@ -153,21 +153,26 @@ def contacts(
     slack: Floats,
     reach_in: Floats,
     trust: Lateral,
+    speed: float,
 ) -> Contacts:
     """Return where the body swept along `path` first meets each object; what is beside the body now is left out.
 
     `position`, `velocity` (N, 2) in odom with joint covariance `cov` (N, 4, 4); the corridor is `body` [m] to each side
     and as much more as the larger of `slack` (N,) [m] and some standard deviations of the object's lateral position and
-    of the path's own; `reach_in` (N,) seconds of the object's motion toward the path count, as far as `trust` goes.
+    of the path's own; `reach_in` (N,) seconds of the object's motion toward the path count, as far as `trust` goes and
+    no longer than an ego at `speed` [m/s] needs to get or stop there.
     """
     cos, sin = np.cos(path.heading), np.sin(path.heading)
     dx, dy = position[:, :1] - path.x, position[:, 1:] - path.y
     ahead = cos * dx + sin * dy
     left = cos * dy - sin * dx
     toward = -np.sign(left) * trust.speed(cos * velocity[:, 1:] - sin * velocity[:, :1], _spread(cov, 2, -sin, cos))
+    closing = np.maximum(speed - cos * velocity[:, :1] - sin * velocity[:, 1:], 0.5)
+    # To stop just there takes ego twice the time that it takes to drive there.
+    until = 2 * np.maximum(path.s + ahead - path.front, 0.0) / closing
     spread = _spread(cov, 0, -sin, cos)
     width = body + np.maximum(slack[:, None], trust.position_k * np.sqrt(spread * spread + path.sigma * path.sigma))
-    inside = np.abs(left) - np.maximum(toward, 0.0) * reach_in[:, None] <= width
+    inside = np.abs(left) - np.maximum(toward, 0.0) * np.minimum(reach_in[:, None], until) <= width
     spacing = path.s[1] - path.s[0]
     reached = (ahead >= -path.rear) & (ahead - path.front <= spacing)
     beside = inside[:, :1] & (ahead[:, :1] >= -path.rear) & (ahead[:, :1] < path.front - BESIDE)
@@ -178,7 +183,7 @@ def contacts(
     at = np.where(np.isfinite(met), first, np.argmin(np.abs(ahead - path.front), axis=1))
     c, s = cos[at], sin[at]
     along = c * velocity[:, 0] + s * velocity[:, 1]
-    across = trust.speed(c * velocity[:, 1] - s * velocity[:, 0], _spread(cov, 2, -s, c, False))
+    across = trust.speed(c * velocity[:, 1] - s * velocity[:, 0], _spread(cov, 2, -s, c, False)) * (reach_in > 0)
     sure = np.stack([c * along - s * across, s * along + c * across], axis=1)
     return Contacts(met, left[rows, at], along, _spread(cov, 0, c, s, False), _spread(cov, 2, c, s, False), sure)
 
