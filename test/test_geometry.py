@@ -12,6 +12,7 @@ from shapely.geometry import Point, Polygon
 from safety_supervisor.core.geometry import (
     BESIDE,
     SAMPLES,
+    Lateral,
     angle_difference,
     arc_points,
     contacts,
@@ -25,16 +26,18 @@ from safety_supervisor.core.world import Odometry
 VEHICLE = CONFIG.vehicle
 REAR, HALF = VEHICLE.rear, VEHICLE.width / 2
 SLACK = 0.5
-NAN = float("nan")
+NAN, INF = float("nan"), float("inf")
 
 
-def meet(path, *points, velocity=(0.0, 0.0), cov=None, slack=SLACK, reach_in=0.0, k=0.0, shrink=0.0, sigma_max=5.0, speed=0.0):
+def meet(
+    path, *points, velocity=(0.0, 0.0), cov=None, slack=SLACK, reach_in=0.0, k=0.0, shrink=0.0, known=INF, speed=20.0
+):
     """Contacts of points that all have the same velocity and covariance."""
     n = len(points)
     position = np.array(points, float).reshape(n, 2)
     cov = np.zeros((4, 4)) if cov is None else cov
     return contacts(path, position, np.tile(velocity, (n, 1)).astype(float), np.tile(cov, (n, 1, 1)), HALF,
-                    np.full(n, slack), np.full(n, reach_in), Lateral(k, shrink, sigma_max), speed)
+                    np.full(n, slack), np.full(n, reach_in), Lateral(k, shrink, known), speed)
 
 
 # --- footprint and angles -------------------------------------------------------------------------------------------
@@ -266,13 +269,25 @@ def test_motion_toward_the_path_counts_and_motion_away_does_not():
                         shrink=1.0).hit[0]
 
 
-def test_the_sure_velocity_loses_its_lateral_noise_only():
+def test_motion_toward_the_path_counts_no_longer_than_ego_needs_to_get_or_stop_there():
+    path, beyond = straight_path(), HALF + SLACK + 1.0
+    near, far = (FRONT + 3.0, beyond), (FRONT + 30.0, beyond)
+    assert meet(path, far, velocity=(0.0, -1.2), reach_in=1.0, speed=20.0).hit[0]
+    assert not meet(path, near, velocity=(0.0, -1.2), reach_in=1.0, speed=20.0).hit[0]
+    assert meet(path, near, velocity=(0.0, -1.2), reach_in=1.0, speed=2.0).hit[0]
+
+
+def sure(velocity, **keywords):
     noisy = np.diag([0.0, 0.0, 4.0, 1.0])
-    met = meet(straight_path(), (30.0, 0.0), (30.0, 0.0), velocity=(5.0, -1.5), cov=noisy, shrink=1.0)
-    assert met.sure[0] == pytest.approx([5.0, -0.5])
-    assert meet(straight_path(), (30.0, 0.0), velocity=(5.0, 0.9), cov=noisy, shrink=1.0).sure[0] == pytest.approx(
-        [5.0, 0.0])
-    assert met.speed_sigma[0] == pytest.approx(2.0)
+    return meet(straight_path(), (30.0, 0.0), velocity=velocity, cov=noisy, shrink=1.0, **keywords).sure[0]
+
+
+def test_the_sure_velocity_loses_its_lateral_noise_only():
+    assert sure((5.0, -1.5), reach_in=1.0) == pytest.approx([5.0, -0.5])
+    assert sure((5.0, 0.9), reach_in=1.0) == pytest.approx([5.0, 0.0])
+    assert sure((5.0, -1.5), reach_in=1.0, known=1.1) == pytest.approx([5.0, -0.5])
+    assert sure((5.0, -1.5), reach_in=1.0, known=0.9) == pytest.approx([5.0, 0.0])
+    assert sure((5.0, -1.5), reach_in=0.0) == pytest.approx([5.0, 0.0])
 
 
 @pytest.mark.parametrize("heading", [0.0, 0.7, np.pi / 2, 3.0])
