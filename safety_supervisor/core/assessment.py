@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from safety_supervisor.core.config import Config
+from safety_supervisor.core.config import Config, Envelope
 from safety_supervisor.core.envelopes import EPS, clear_distance_margin, near_field_margin, path_margin, ttc_margin
 from safety_supervisor.core.geometry import Contacts, Lateral, Path, arc_points, contacts, first_conflict
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
@@ -100,6 +100,8 @@ class Situation:
     """Physical extrapolation beside a plan; None when it is the judged path itself."""
     acceleration: float
     """Most that ego may accelerate until the fallback acts [m/s^2], >= 0."""
+    envelope: Envelope
+    """The vehicle's envelope, with no more brake than the bends of the path leave."""
     clear_range: float
     """Range that healthy sensors cover in the direction of travel [m]."""
     braking: bool
@@ -183,7 +185,7 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
         np.concatenate([np.clip(age, 0.0, config.timing.input_age_max), np.zeros(n)]), np.concatenate(approach),
         np.concatenate([np.zeros(m), np.full(n, keep)]),
         np.concatenate([np.full(m, config.expected.clearance), np.full(n, keep)]),
-        np.concatenate([np.full(m, c.margin + c.object_half_width), np.full(n, c.margin)]),
+        np.concatenate([np.full(m, c.margin + c.object_half_width), np.full(n, near.lateral_margin)]),
     )  # fmt: skip
 
 
@@ -227,7 +229,7 @@ def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) 
     The state is taken back to the time of the newest detection and the age added to the response time: from that
     moment on the object may have done its worst.
     """
-    e, timing = config.envelope, config.timing
+    e, timing = situation.envelope, config.timing
     v = _ego_speed(situation, config)
     gap = met.gap + (abs(situation.ego.speed) - met.along) * o.age
     gap = gap - e.sigma_k * np.maximum(met.gap_sigma, np.where(o.near, 0.0, e.gap_sigma_floor)) - e.geometry_bound
@@ -324,7 +326,7 @@ def _known(path: Path, situation: Situation, config: Config) -> float:
 
 def _stopping(situation: Situation, config: Config) -> float:
     """Return how far [m] ego gets if it falls back at the last moment."""
-    e, response = config.envelope, config.timing.commit + config.timing.actuation_delay
+    e, response = situation.envelope, config.timing.commit + config.timing.actuation_delay
     v = _ego_speed(situation, config)
     return float(fallback_distance(v, response, situation.acceleration, e.assumed_brake, e.assumed_jerk))
 
@@ -387,7 +389,7 @@ def _caps(
     o: Objects, rated: Rated, situation: Situation, margins: dict[str, float], config: Config
 ) -> tuple[float, list[tuple[Mode, Reason]]]:
     """Return the largest admissible speed and what demands it, margins of the clear distance noted on the way."""
-    e, timing, a = config.envelope, config.timing, situation.acceleration
+    e, timing, a = situation.envelope, config.timing, situation.acceleration
     response = timing.commit + timing.actuation_delay
     profile = (response, a, e.assumed_brake, e.assumed_jerk)
     v = abs(situation.ego.speed)

@@ -147,6 +147,7 @@ class NearField:
 
     stop_distance: float = param(0.3, "m", 0.05, 2.0, "gap kept to a near object")
     approach_tolerance: float = param(0.2, "m", 0.0, 1.0, "allowed closer when the plan itself stops there")
+    lateral_margin: float = param(0.1, "m", 0.0, 1.0, "kept beside ego's body from echoes; parking bays are narrow")
     speed_max: float = param(4.0, "m/s", 0.1, 10.0, "above it ultrasonics cannot stop the vehicle and radar decides")
 
 

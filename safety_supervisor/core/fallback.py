@@ -63,13 +63,24 @@ def stop(path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, co
     speed = abs(ego.speed)
     start = min(now, 0.0)
     target = max(mrm.deceleration, floor)
-    stopping = speed * speed / (2 * target) + speed * target / mrm.jerk
-    bend = np.abs(np.gradient(path.heading, path.s))[path.s <= stopping + path.s[1]]
-    # What the sharpest bend ahead needs sideways at the present speed is not there for braking.
-    allowed = min(target, max(grip(speed, float(bend.max(initial=0.0)), config.odd), MIN_DECELERATION))
+    allowed = min(target, brake_left(path, ego, config))
     time, s, v = _profile(speed, max(start, -target), allowed, mrm.jerk)
     step = mrm.jerk * config.timing.period
     return along(path, ego, time, s, v), float(np.clip(-allowed, start - step, start + step))
+
+
+def brake_left(path: Path, ego: Odometry, config: Config) -> float:
+    """Return the deceleration [m/s^2] that the sharpest bend within twice the stopping distance leaves at ego's speed.
+
+    What that bend needs sideways is not there for braking; ego gets slower, so this is the worst of the manoeuvre.
+    Twice, because less brake means a longer way.
+    """
+    speed = abs(ego.speed)
+    e = config.envelope
+    stopping = speed * (e.assumed_brake / e.assumed_jerk + config.timing.commit + config.timing.actuation_delay)
+    stopping += speed * speed / (2 * e.assumed_brake)
+    bend = np.abs(np.gradient(path.heading, path.s))[path.s <= 2 * stopping + path.s[1]]
+    return max(grip(speed, float(bend.max(initial=0.0)), config.odd), MIN_DECELERATION)
 
 
 def capped(path: Path, ego: Odometry, cap: float, comfort: Manoeuvre) -> tuple[Plan, float]:

@@ -165,7 +165,9 @@ def _situation(state: State, ego: Odometry, path: Path, source: str, t: int, con
     present = _present_path(ego, config) if planned and moving else None
     braking = state.arbiter.mode.brakes and state.arbiter.mode != Mode.STANDSTILL
     acceleration = max(e.acceleration_margin + (min(rise, 0.0) if braking else rise), 0.0)
-    return Situation(ego, path, present, acceleration, _clear_range(state, path.reverse, t, config), braking)
+    brake = min(e.assumed_brake, fallback.brake_left(path, ego, config))
+    envelope = replace(e, assumed_brake=brake)
+    return Situation(ego, path, present, acceleration, envelope, _clear_range(state, path.reverse, t, config), braking)
 
 
 def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:
