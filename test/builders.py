@@ -105,7 +105,8 @@ def situation(speed=20.0, *, by: Plan | None = None, acceleration=0.0, clear_ran
     now = ego(speed, yaw_rate=yaw_rate)
     path = path_of(by or plan(speed, reach / max(abs(speed), 1.0)), now, reach, config)
     present = extrapolated_path(now, config.vehicle, 2.0, config.corridor.curvature_sigma, 5.0) if beside else None
-    return Situation(now, path, present, acceleration, clear_range, braking)
+    return Situation(ego=now, path=path, present=present, acceleration=acceleration, envelope=config.envelope,
+                     clear_range=clear_range, braking=braking)
 
 
 def path_of(by: Plan, now: Odometry, reach=60.0, config: Config = CONFIG, brake=1e6) -> Path:

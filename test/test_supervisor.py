@@ -117,7 +117,9 @@ def test_a_plan_that_came_before_the_odometry_is_not_driven_unchecked():
 @pytest.mark.parametrize("speed", [8.0, 20.0, 30.0])
 def test_ego_stops_before_a_stopped_car_that_the_policy_does_not_see(speed):
     drive = Drive(speed=speed, objects=((speed**2 / 2 + 30.0 + FRONT, 0.0, 0.0),))
-    decision = drive.run(speed + 10.0)
+    while Mode.STANDSTILL not in drive.modes:
+        decision = drive.run(1.0)
+        assert drive.t < T + 60 * 10**9
     assert drive.speed == 0.0
     assert drive.objects[0][0] - drive.x - FRONT > 0.3
     # At rest the plan of this policy stands too, so that nothing is in its way any more.
@@ -408,7 +410,7 @@ def healthy(t):
     return Drive(config=BOTH, t=t, echo=5.0).inputs()
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(lives(), st.booleans())
 def test_no_inputs_whatever_raise_or_break_a_promise(ticks, after_a_good_start):
     state = supervisor.start(BOTH)
