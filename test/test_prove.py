@@ -7,6 +7,7 @@ import ast
 import copy
 import importlib.util
 import json
+import re
 import sys
 import textwrap
 import types
@@ -356,7 +357,7 @@ def arguments(*words):
 
 
 def test_command_proves_writes_and_reports(tmp_path, capsys):
-    args = arguments("--claims", "TTC-*", "--json", tmp_path / "r.json", "--smt2", tmp_path / "q")
+    args = arguments("--only", "TTC-*", "--json", tmp_path / "r.json", "--smt2", tmp_path / "q")
     assert command.run(args) == 0
     assert "PROVED" in capsys.readouterr().out.splitlines()[-1]
     data = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
@@ -402,9 +403,11 @@ def test_claim_files_that_cannot_be_used_are_one_line(tmp_path, source, text):
 
 
 @pytest.mark.parametrize(("words", "text"), [
-    (["--claims", "NONE-*"], "no claim matches"),
+    (["--only", "NONE-*"], "no claim matches"),
+    (["--only", "LON-1", "--only", "NONE-*"], "no claim matches 'NONE"),
+    (["--check", "c.json"], "needs --config"),
     (["--certificate", "c.json"], "needs --config"),
-    (["--certificate", "c.json", "--config", "v.yaml", "--claims", "LON-*"], "all shipped claims"),
+    (["--certificate", "c.json", "--config", "v.yaml", "--only", "LON-*"], "all shipped claims"),
 ])  # fmt: skip
 def test_command_refuses(words, text):
     with pytest.raises(ClaimError, match=text):
@@ -414,7 +417,7 @@ def test_command_refuses(words, text):
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("cvc5") is None, reason="cvc5, the second solver, is not installed")
 def test_second_solver_contradicts_nothing(capsys):
-    assert command.run(arguments("--claims", "FALL-*", "--cross-check")) == 0
+    assert command.run(arguments("--only", "FALL-*", "--second-solver")) == 0
     assert "contradicted 0" in capsys.readouterr().out.splitlines()[-1]
 
 
@@ -430,6 +433,49 @@ def test_certificate_of_a_vehicle_matches_it(tmp_path, monkeypatch):
     assert first is not None
     assert command.run(arguments("--config", vehicle, "--certificate", certificate)) == 0
     assert vehicle_file.load(vehicle).certificate == first  # nothing in it differs from run to run
+
+
+def test_a_certificate_is_checked_without_proving(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command.claims, "load", lambda _folder: [BY_ID["FALL-4"]])
+    car, van = (vehicle_file.vehicles()[name] for name in ("passenger_car", "delivery_van"))
+    file = tmp_path / "c.json"
+    assert command.run(arguments("--config", car, "--certificate", file)) == 0
+    monkeypatch.setattr(engine, "run", None)  # nothing may be proved from here on
+    assert command.run(arguments("--config", car, "--check", file)) == 0
+    assert command.run(arguments("--config", van, "--check", file)) == 1
+    assert "parameters: the certificate is for" in capsys.readouterr().out
+    body = json.loads(file.read_text(encoding="utf-8"))
+    for change, said in (
+        ({"core": "0" * 64}, "core: the certificate is for 000000000000"),
+        ({"schema": 0}, "schema: the certificate is for 0, here it is 1"),
+        ({"results": [{**body["results"][0], "result": "REFUTED"}]}, "result: FALL-4 [any parameters] is REFUTED"),
+        ({"results": body["results"][:1]}, "claims: FALL-4 [this vehicle] is not among the results"),
+        ({"results": 7}, "damaged: TypeError"),
+    ):
+        file.write_text(json.dumps({**body, **change}), encoding="utf-8")
+        assert command.run(arguments("--config", car, "--check", file)) == 1
+        assert said in capsys.readouterr().out
+    file.write_text("{", encoding="utf-8")
+    assert command.run(arguments("--config", car, "--check", file)) == 1
+    assert "damaged" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError):
+        command.run(arguments("--config", car, "--check", tmp_path / "none.json"))
+
+
+def test_several_processes_print_the_same_in_the_same_order(capsys):
+    outputs = []
+    for jobs in (1, 2):
+        assert command.run(arguments("--only", "TTC-[14]", "--only", "ARB-6", "--jobs", jobs)) == 0
+        outputs.append(re.sub(r"\d+\.\d+ s", "", capsys.readouterr().out))
+    assert outputs[0] == outputs[1]
+    assert outputs[0].index("ARB-6") < outputs[0].index("TTC-1")
+
+
+def test_the_code_under_proof_is_seen():
+    seen = {id_: engine.code_under_proof(BY_ID[id_], BY_ID[id_].scopes[0], Config()) for id_ in ("LON-1", "ARB-1")}
+    assert "envelopes.longitudinal_margin" in seen["LON-1"]
+    assert "motion.fallback_distance" in seen["LON-1"]
+    assert seen["ARB-1"] == ["arbitration.next_mode"]
 
 
 def test_no_certificate_when_a_claim_fails(tmp_path, monkeypatch):

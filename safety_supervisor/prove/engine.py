@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,9 @@ from safety_supervisor.prove.terms import Path, Term, exact, expression_of
 PROVED, REFUTED, UNKNOWN, VACUOUS = "PROVED", "REFUTED", "UNKNOWN", "VACUOUS"
 PATHS_MAX = 2000
 FEASIBILITY_MS = 250
+CORE = "safety_supervisor.core."
+CASES_SEEN = 10
+"""Cases of an enumerated claim that are looked at to see which functions it runs."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,28 @@ def run(claim: Claim, scope: str, config: Config, changes: Mapping[str, Any] | N
 def weight_of_assumptions(claim: Claim, scope: str, config: Config, names: Sequence[str]) -> dict[str, str]:
     """Return for each assumption the result without it; PROVED means that it carries no weight."""
     return {name: run(claim, scope, config, {WITHOUT: name}).result for name in names}
+
+
+def code_under_proof(claim: Claim, scope: str, config: Config) -> list[str]:
+    """Return the public functions of the core that a claim runs, seen along one path or in the first cases."""
+    found: set[str] = set()
+
+    def note(frame: FrameType, event: str, _argument: Any) -> None:
+        module = str(frame.f_globals.get("__name__", ""))
+        name = frame.f_code.co_name
+        if event == "call" and module.startswith(CORE) and name[0] not in "_<":
+            found.add(f"{module.removeprefix(CORE)}.{name}")
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        if claim.exhaustive:
+            deque(islice(claim.body(ReplayWorld(config, scope, {}, Fraction)), CASES_SEEN), 0)
+        else:
+            claim.body(SymbolicWorld(config, scope, Path((), lambda _constraints: True), None))
+    finally:
+        sys.setprofile(before)
+    return sorted(found)
 
 
 def _enumerate(claim: Claim, world: ReplayWorld, keywords: Mapping[str, Any]) -> Outcome:
