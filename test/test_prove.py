@@ -97,6 +97,7 @@ MUTATED = {
     ("envelopes", "_coming"): ("APP-2",),
     ("envelopes", "near_field_margin"): ("APP-5",),
     ("envelopes", "clear_distance_margin"): ("APP-6",),
+    ("motion", "grip_left"): ("GRIP-1", "GRIP-2"),
 }
 EQUIVALENT = {
     # The 1 only keeps the side that is not taken from dividing by 0.

@@ -97,6 +97,25 @@ def clear_distance_margin(clear_range: Any, ego_speed: Any, response: Any, accel
     return clear_range - _ego_distance(ego_speed, response, acceleration, p)
 
 
+def upper_speed(speed: Any, p: Any) -> Any:
+    """Return the largest speed [m/s] that ego may have when odometry reads `speed` >= 0."""
+    return speed * (1 + p.speed_error_ratio) + p.speed_error
+
+
+def worst_end(
+    gap: Any, gap_sigma: Any, ego_speed: Any, object_speed: Any, speed_sigma: Any, age: Any, p: Any
+) -> tuple[Any, Any]:
+    """Return the least gap [m] and the least object speed [m/s] at the time of the newest detection, `age` [s] ago.
+
+    `gap` is extrapolated to now with constant object speed, `ego_speed` is what odometry reads. That gap is ego's when
+    it has come here at constant speed; how it really came does not matter any more. With `age` added to the response
+    time the object may have done its worst ever since (proofs/uncertainty.py).
+    """
+    gap = gap + (ego_speed - object_speed) * age
+    gap = gap - p.sigma_k * gap_sigma - p.geometry_bound
+    return gap, object_speed - p.sigma_k * speed_sigma
+
+
 def _ego_distance(ego_speed: Any, response: Any, acceleration: Any, p: Any) -> Any:
     return fallback_distance(ego_speed, response, acceleration, p.assumed_brake, p.assumed_jerk)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from safety_supervisor.core.config import GRAVITY, Config, Odd
 from safety_supervisor.core.geometry import Path
+from safety_supervisor.core.motion import grip_left, stop_acceleration
 from safety_supervisor.core.world import Floats, Mode, Odometry, Plan
 
 STEP = 0.1
@@ -48,10 +49,8 @@ def manoeuvre(mode: Mode, config: Config) -> Manoeuvre:
 
 def grip(speed: float, curvature: float, odd: Odd) -> float:
     """Return the deceleration [m/s^2] that the friction circle leaves on `curvature` [1/m], downhill; at least 0."""
-    circle = GRAVITY * odd.friction_min * np.cos(odd.grade_max)
-    lateral = speed * speed * curvature
-    left = np.sqrt(np.maximum(circle * circle - lateral * lateral, 0.0)) - GRAVITY * np.sin(odd.grade_max)
-    return max(float(left), 0.0)
+    circle, downhill = GRAVITY * odd.friction_min * np.cos(odd.grade_max), GRAVITY * np.sin(odd.grade_max)
+    return float(grip_left(speed, curvature, circle, downhill))
 
 
 def stop(path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, config: Config) -> tuple[Plan, float]:
@@ -63,10 +62,10 @@ def stop(path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, co
     speed = abs(ego.speed)
     start = min(now, 0.0)
     target = max(mrm.deceleration, floor)
-    allowed = min(target, brake_left(path, ego, config))
-    time, s, v = _profile(speed, max(start, -target), allowed, mrm.jerk)
-    step = mrm.jerk * config.timing.period
-    return along(path, ego, time, s, v), float(np.clip(-allowed, start - step, start + step))
+    left = brake_left(path, ego, config)
+    time, s, v = _profile(speed, max(start, -target), min(target, left), mrm.jerk)
+    demand = stop_acceleration(now, mrm.deceleration, floor, left, mrm.jerk * config.timing.period)
+    return along(path, ego, time, s, v), float(demand)
 
 
 def brake_left(path: Path, ego: Odometry, config: Config) -> float:

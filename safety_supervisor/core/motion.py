@@ -83,6 +83,28 @@ def speed_for_distance(distance: Any, response: Any, acceleration: Any, brake: A
     return 2 * spare / (q + np.sqrt(q * q + 2 * spare / brake))
 
 
+def grip_left(speed: Any, curvature: Any, circle: Any, downhill: Any) -> Any:
+    """Return the deceleration [m/s^2] that the friction circle leaves at `speed` [m/s] on `curvature` [1/m]; at least
+    0.
+
+    `circle` is the radius of the friction circle, `downhill` what gravity pulls along the slope [m/s^2], both >= 0.
+    """
+    lateral = speed * speed * curvature
+    return np.maximum(np.sqrt(np.maximum(circle * circle - lateral * lateral, 0)) - downhill, 0)
+
+
+def stop_acceleration(now: Any, wanted: Any, floor: Any, left: Any, step: Any) -> Any:
+    """Return the acceleration [m/s^2] <= 0 that a stop commands in this tick.
+
+    `now` is the acceleration of the last command [m/s^2], `wanted` > 0 the deceleration of the manoeuvre, `floor` >= 0
+    braking that must not be undercut, `left` > 0 the deceleration that the road leaves; `step` > 0 [m/s^2] is the
+    largest change from one tick to the next.
+    """
+    start = np.minimum(now, 0)
+    allowed = np.minimum(np.maximum(wanted, floor), left)
+    return np.minimum(np.maximum(-allowed, start - step), start + step)
+
+
 def _bounds(speed: Any, response: Any, acceleration: Any, brake: Any, jerk: Any) -> tuple[Any, Any, Any]:
     a = np.maximum(acceleration, 0)
     return np.maximum(speed, 0), a, _delay(response, a, brake, jerk)

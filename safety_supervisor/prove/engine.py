@@ -25,6 +25,7 @@ PROVED, REFUTED, UNKNOWN, VACUOUS = "PROVED", "REFUTED", "UNKNOWN", "VACUOUS"
 PATHS_MAX = 2000
 FEASIBILITY_MS = 250
 CORE = "safety_supervisor.core."
+VOCABULARY = ("safety_supervisor.core.world",)
 CASES_SEEN = 10
 """Cases of an enumerated claim that are looked at to see which functions it runs."""
 
@@ -98,7 +99,7 @@ def code_under_proof(claim: Claim, scope: str, config: Config) -> list[str]:
     def note(frame: FrameType, event: str, _argument: Any) -> None:
         module = str(frame.f_globals.get("__name__", ""))
         name = frame.f_code.co_name
-        if event == "call" and module.startswith(CORE) and name[0] not in "_<":
+        if event == "call" and module.startswith(CORE) and name[0] not in "_<" and not module.startswith(VOCABULARY):
             found.add(f"{module.removeprefix(CORE)}.{name}")
 
     before = sys.getprofile()
