@@ -334,6 +334,20 @@ def test_after_a_comfort_stop_calm_is_enough():
     assert waited == pytest.approx(X.off_time + A.release_dwell, abs=1.5 * CONFIG.timing.period)
 
 
+def test_from_standstill_a_demand_that_only_caps_lets_ego_go_on_capped():
+    clock = Clock()
+    clock.for_(0.5, demand=Mode.COMFORT_STOP)
+    clock.for_(0.6, demand=Mode.COMFORT_STOP, speed=0.0)
+    assert clock.for_(X.off_time + A.release_dwell + 0.2, demand=Mode.SPEED_CAP, speed=0.0) == Mode.SPEED_CAP
+
+
+def test_standstill_takes_the_standstill_time_to_the_tick():
+    clock = Clock(config({"arbitration.standstill_time": 0.25}))
+    clock.for_(0.5, demand=Mode.COMFORT_STOP)
+    waited = clock.until(Mode.STANDSTILL, demand=Mode.COMFORT_STOP, speed=0.0)
+    assert waited == pytest.approx(0.25 + CONFIG.timing.period)
+
+
 def test_a_hazard_that_returns_starts_the_dwell_anew():
     clock = Clock()
     clock.for_(0.5, demand=Mode.COMFORT_STOP)

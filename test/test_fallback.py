@@ -183,6 +183,21 @@ def test_where_a_bend_leaves_nothing_some_braking_is_left():
     assert demand < 0
 
 
+def bending_from(start):
+    """A straight path that bends with 0.06 1/m from `start` [m] on."""
+    path = straight_path(10.0, reach=60.0)
+    return replace(path, heading=0.06 * np.maximum(path.s - start, 0.0))
+
+
+def test_a_bend_counts_as_far_as_twice_the_stopping_distance():
+    e, v = CONFIG.envelope, 10.0
+    ramp = e.assumed_brake / e.assumed_jerk + CONFIG.timing.commit + CONFIG.timing.actuation_delay
+    twice = 2 * (v * ramp + v * v / (2 * e.assumed_brake))
+    assert fallback.brake_left(bending_from(twice - 3.0), ego(v), CONFIG) == pytest.approx(grip(v, 0.06, CONFIG.odd))
+    assert fallback.brake_left(bending_from(twice + 3.0), ego(v), CONFIG) == pytest.approx(grip(v, 0.0, CONFIG.odd))
+    assert grip(v, 0.06, CONFIG.odd) < grip(v, 0.0, CONFIG.odd) - 1.0
+
+
 def test_less_friction_brakes_less():
     slippery = config({"odd.friction_min": 0.4, "fallback.emergency_deceleration": 3.0,
                        "fallback.firm_deceleration": 3.0}, front=RADAR)
