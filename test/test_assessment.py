@@ -10,7 +10,7 @@ from builders import CONFIG, FRONT, arc, config, lead, plan, situation, stop_pla
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safety_supervisor.core.assessment import RULES, VERDICT, assess
+from safety_supervisor.core.assessment import NEAR_BOUND, RULES, VERDICT, assess
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.world import Code, Echo, Mode, Tracks, Verdict
 
@@ -303,7 +303,7 @@ NEAR = CONFIG.near_field
 
 @pytest.mark.parametrize("speed", [0.5, 1.0, 3.0])
 def test_a_near_object_stops_ego_at_the_distance_it_needs(speed):
-    need = ego_distance(speed) + NEAR.stop_distance + E.geometry_bound
+    need = ego_distance(speed) + NEAR.stop_distance + NEAR_BOUND
     close, wide = arc(need - 0.02, half_angle=0.01), arc(need + 0.02, half_angle=0.01)
     assert demand(arcs=[close], speed=speed) == Mode.EMERGENCY_STOP
     assert judge(arcs=[close], speed=speed).margin == pytest.approx(-0.02, abs=1e-3)
@@ -313,7 +313,7 @@ def test_a_near_object_stops_ego_at_the_distance_it_needs(speed):
 
 
 def test_where_the_plan_stops_ego_may_come_closer():
-    need = ego_distance(0.5) + NEAR.stop_distance + E.geometry_bound
+    need = ego_distance(0.5) + NEAR.stop_distance + NEAR_BOUND
     between = arc(need - NEAR.approach_tolerance / 2, half_angle=0.01)
     stops = situation(0.5, by=stop_plan(0.5, 0.2))
     assert assess(Tracks(), (between,), stops, CONFIG).demand < Mode.EMERGENCY_STOP

@@ -100,13 +100,15 @@ def test_a_curved_path_stays_on_its_circle(radius):
     assert path.heading[inside] == pytest.approx(path.s[inside] / radius, abs=3e-3)
 
 
-def test_beyond_its_end_a_path_goes_on_straight():
-    path = path_of(plan(5.0, duration=4.0, curvature=0.05), ego(5.0), 40.0)
+@pytest.mark.parametrize("curvature", [0.0, 0.05, -0.02])
+def test_beyond_its_end_a_path_goes_on_as_it_bends(curvature):
+    path = path_of(plan(5.0, duration=4.0, curvature=curvature), ego(5.0), 40.0)
     beyond = path.s > path.length
     assert beyond.sum() > 30
-    assert np.ptp(path.heading[beyond]) == 0.0
-    assert np.hypot(np.diff(path.x[beyond]), np.diff(path.y[beyond])) == pytest.approx(
-        np.diff(path.s[beyond]))
+    turn = curvature * (path.s[beyond] - path.length)
+    assert path.heading[beyond] == pytest.approx(curvature * path.length + turn, abs=0.02)
+    steps = np.hypot(np.diff(path.x[beyond]), np.diff(path.y[beyond]))
+    assert steps == pytest.approx(np.diff(path.s[beyond]), rel=1e-3)
 
 
 def test_a_path_goes_on_as_far_as_a_stop_from_the_end_of_the_plan():

@@ -126,7 +126,11 @@ def test_birth_inverts_the_measurement_and_carries_its_uncertainty():
 
     J = numeric_jacobian(f, np.append(z, 0.0))
     assert np.allclose(measured(state[0, :2], state[0, 2:], POSE), z)
-    assert np.allclose(cov[0], J @ np.diag([*variance, 25.0]) @ J.T, atol=1e-6)
+    # 5 m/s anyhow, and what traffic along ego's course has across the line of sight: speed * tan(bearing)
+    bearing = z[1] + POSE.yaw - math.atan2(POSE.vy, POSE.vx)
+    along = z[2] + math.hypot(POSE.vx, POSE.vy) * math.cos(bearing)
+    prior = 25.0 + (along * math.tan(bearing)) ** 2
+    assert np.allclose(cov[0], J @ np.diag([*variance, prior]) @ J.T, atol=1e-6)
 
 
 def jacobian_of(state):

@@ -35,6 +35,8 @@ from safety_supervisor.core.world import (
 
 MAX_REQUIRED = 50.0
 """Cap of a reported required deceleration [m/s^2]; beyond it only that the gap is used up matters."""
+NEAR_BOUND = 0.01
+"""Error of an arc's gap along the few metres of path that count for it [m]; most of it is the spacing of its points."""
 CONFLICT_STEP = 0.1
 """Time step of the expected motion [s]."""
 
@@ -106,6 +108,8 @@ class Situation:
     """Range that healthy sensors cover in the direction of travel [m]."""
     braking: bool
     """An MRM is under way: its own profile, not the plan's timing, is what happens next."""
+    resting: bool = False
+    """Ego stands and the plan leaves it there: there is nothing to brake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,7 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
             low = arc.range - config.envelope.sigma_k * arc.range_sigma if arc.echo is Echo.OBJECT else 0.0
             points.append(arc_points(arc, ego, max(low, 0.0)))
             rows.append(np.full(len(points[-1]), -1 - i))
-            approach.append(np.full(len(points[-1]), max(-arc.range_rate - abs(ego.speed) - 0.3, 0.0)))
+            approach.append(np.full(len(points[-1]), _approach(arc, ego, near.approach_noise)))
     m, n = len(tracks), sum(map(len, points)) - len(tracks)
     age = np.array([seconds(ego.t - int(t)) for t in tracks.updated])
     c = config.corridor
@@ -207,7 +211,7 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     certain = o.near | (~inside & (met.along > -config.tracking.moving_speed))
     known = np.where(certain, np.inf, _known(path, situation, config))
     level = authority(o, met.gap, known, config)
-    by_rule = np.where(met.hit, np.minimum(by_rule, level), Mode.NOMINAL)
+    by_rule = np.where(met.hit & (not situation.resting), np.minimum(by_rule, level), Mode.NOMINAL)
     return Rated(met, margin, soon, expected, level, by_rule.max(axis=0), by_rule.argmax(axis=0))
 
 
@@ -232,7 +236,8 @@ def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) 
     e, timing = situation.envelope, config.timing
     v = _ego_speed(situation, config)
     gap = met.gap + (abs(situation.ego.speed) - met.along) * o.age
-    gap = gap - e.sigma_k * np.maximum(met.gap_sigma, np.where(o.near, 0.0, e.gap_sigma_floor)) - e.geometry_bound
+    gap = gap - e.sigma_k * np.maximum(met.gap_sigma, np.where(o.near, 0.0, e.gap_sigma_floor))
+    gap = gap - np.where(o.near, NEAR_BOUND, e.geometry_bound)
     speed = met.along - e.sigma_k * met.speed_sigma
     response = o.age + timing.commit + timing.actuation_delay
     margin = np.where(
@@ -333,6 +338,12 @@ def _stopping(situation: Situation, config: Config) -> float:
 
 def _ego_speed(situation: Situation, config: Config) -> float:
     return abs(situation.ego.speed) * (1 + config.envelope.speed_error_ratio) + config.envelope.speed_error
+
+
+def _approach(arc: Arc, ego: Odometry, noise: float) -> float:
+    """Return how fast [m/s] an echo comes nearer by itself, beyond what ego's motion and noise explain."""
+    own = -arc.range_rate - abs(ego.speed)
+    return 0.0 if own <= noise else own  # written so that NaN is kept
 
 
 def _counts(arc: Arc) -> bool:

@@ -123,7 +123,7 @@ class Corridor:
     lateral_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd of lateral position kept free at least; 3 saw the next lane")
     lateral_speed_sigma_k: float = param(1.0, "", 0.0, 4.0, "sd taken off a lateral speed, young tracks seem to swerve")
     lateral_hits: int = param(20, "", 1, 200, "detections before lateral motion counts: at first reflections slide")
-    continuation: float = param(20.0, "m", 0.0, 100.0, "the planned path is trusted to go on straight this far")
+    continuation: float = param(20.0, "m", 0.0, 100.0, "the planned path is trusted to bend on as it ends")
     lateral_speed_sigma_max: float = param(0.8, "m/s", 0.1, 5.0, "a lateral speed known worse than this does not count")
 
 
@@ -146,8 +146,9 @@ class NearField:
     """Ultrasonic near field."""
 
     stop_distance: float = param(0.3, "m", 0.05, 2.0, "gap kept to a near object")
-    approach_tolerance: float = param(0.2, "m", 0.0, 1.0, "allowed closer when the plan itself stops there")
+    approach_tolerance: float = param(0.25, "m", 0.0, 1.0, "allowed closer when the plan itself stops there")
     lateral_margin: float = param(0.1, "m", 0.0, 1.0, "kept beside ego's body from echoes; parking bays are narrow")
+    approach_noise: float = param(0.6, "m/s", 0.0, 3.0, "an echo that comes nearer by itself slower than this stands")
     speed_max: float = param(4.0, "m/s", 0.1, 10.0, "above it ultrasonics cannot stop the vehicle and radar decides")
 
 

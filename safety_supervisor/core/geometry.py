@@ -15,6 +15,8 @@ from safety_supervisor.core.world import Arc, Bools, Floats, Odometry, Plan, fro
 
 SAMPLES = 96
 """Path samples; at 200 m they lie 2 m apart, and between two the path bends by curvature * spacing^2 / 8."""
+END_STRETCH = 20.0
+"""The curvature in which a plan is continued is its mean over this last stretch [m]."""
 BESIDE = 0.5
 """An object further behind the leading edge [m] and inside the corridor is beside the body: braking does not help."""
 MIN_STEP = 1e-3
@@ -38,7 +40,7 @@ class Path:
     sigma: Floats
     """(K,) lateral standard deviation of where ego will be [m]."""
     length: float
-    """Travelled distance [m] up to which the path is planned; beyond it it is continued straight."""
+    """Travelled distance [m] up to which the path is planned; beyond it it is continued in its last curvature."""
     front: float
     """base_link to the leading bumper [m]."""
     rear: float
@@ -52,8 +54,8 @@ class Path:
 def planned_path(plan: Plan, ego: Odometry, vehicle: Vehicle, reach: float, brake: float) -> Path:
     """Return the path of a checked plan from ego's position on.
 
-    It is continued straight to at least `reach` [m], and as far as a stop from the plan's last speed with `brake`
-    [m/s^2] would go.
+    It is continued in its last curvature to at least `reach` [m], and as far as a stop from the plan's last speed with
+    `brake` [m/s^2] would go.
     """
     reverse = is_reverse(plan, ego)
     heading = _unwrapped(plan.yaw + (np.pi if reverse else 0.0))
@@ -265,8 +267,13 @@ def _along(plan: Plan, heading: Floats, s: Floats, ego: Odometry) -> float:
 
 
 def _poses(grid: Floats, s: Floats, x: Floats, y: Floats, heading: Floats) -> tuple[Floats, Floats, Floats]:
-    """Interpolate poses at `grid`, continued straight before the first and beyond the last point."""
+    """Interpolate poses at `grid`; straight before the first point, on the arc of the last stretch beyond the last."""
     inside = np.clip(grid, s[0], s[-1])
     over = grid - inside
     h = np.interp(inside, s, heading)
-    return (np.interp(inside, s, x) + over * np.cos(h), np.interp(inside, s, y) + over * np.sin(h), h)
+    stretch = min(float(s[-1] - s[0]), END_STRETCH)
+    bend = (heading[-1] - np.interp(s[-1] - stretch, s, heading)) / stretch if stretch > 1.0 else 0.0
+    turn = np.clip(np.where(over > 0, bend * over, 0.0), -np.pi / 2, np.pi / 2)
+    chord = over * np.sinc(turn / (2 * np.pi))  # np.sinc(z) is sin(pi z) / (pi z)
+    along = h + turn / 2
+    return np.interp(inside, s, x) + chord * np.cos(along), np.interp(inside, s, y) + chord * np.sin(along), h + turn

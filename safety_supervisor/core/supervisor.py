@@ -167,7 +167,9 @@ def _situation(state: State, ego: Odometry, path: Path, source: str, t: int, con
     acceleration = max(e.acceleration_margin + (min(rise, 0.0) if braking else rise), 0.0)
     brake = min(e.assumed_brake, fallback.brake_left(path, ego, config))
     envelope = replace(e, assumed_brake=brake)
-    return Situation(ego, path, present, acceleration, envelope, _clear_range(state, path.reverse, t, config), braking)
+    clear = _clear_range(state, path.reverse, t, config)
+    resting = not moving and planned and rise <= 0
+    return Situation(ego, path, present, acceleration, envelope, clear, braking, resting)
 
 
 def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:
