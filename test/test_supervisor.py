@@ -117,12 +117,15 @@ def test_a_plan_that_came_before_the_odometry_is_not_driven_unchecked():
 @pytest.mark.parametrize("speed", [8.0, 20.0, 30.0])
 def test_ego_stops_before_a_stopped_car_that_the_policy_does_not_see(speed):
     drive = Drive(speed=speed, objects=((speed**2 / 2 + 30.0 + FRONT, 0.0, 0.0),))
+    while drive.speed > 6.0:
+        drive.run(1.0)
+    drive.wish = 2.0  # the policy wants to drive on: its plan leads into the car at every speed
     while Mode.STANDSTILL not in drive.modes:
         decision = drive.run(1.0)
         assert drive.t < T + 60 * 10**9
+    drive.run(5.0)
     assert drive.speed == 0.0
     assert drive.objects[0][0] - drive.x - FRONT > 0.3
-    # At rest the plan of this policy stands too, so that nothing is in its way any more.
     assert max(drive.modes) == Mode.STANDSTILL
     assert all(d.hold == (d.mode == Mode.STANDSTILL) for d in drive.decisions)
     assert decision.command is not None

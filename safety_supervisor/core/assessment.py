@@ -152,7 +152,7 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     if situation.present is not None:
         beside = rate_present(objects, situation.present, situation, config)
         threats += [t for t in _threats(objects, beside, tracks, arcs, situation.ego) if t.demand > Mode.NOMINAL]
-        margins["extrapolation"] = _smallest(beside.margin)
+        margins["extrapolation"] = _smallest(beside.margin[beside.level >= Mode.EMERGENCY_STOP])
     cap, reasons = _caps(objects, rated, situation, margins, config)
     demand = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
     told = [_explain(t) for t in sorted(threats, key=lambda t: (-t.demand, t.margin)) if t.demand > Mode.NOMINAL]

@@ -225,8 +225,11 @@ def _command(
         cap = min(assessment.speed_cap, config.odd.speed_max)
         if state.arbiter.held < Mode.SPEED_CAP:  # it is the inputs that are not trusted: do not speed up
             cap = min(cap, abs(ego.speed))
-        plan, acceleration = fallback.capped(path, ego, cap, fallback.manoeuvre(mode, config))
-        return plan, acceleration, curvature
+        comfort = fallback.manoeuvre(mode, config)
+        plan, wanted = fallback.capped(path, ego, cap, comfort)
+        slope = comfort.jerk * config.timing.period
+        smooth = float(np.clip(wanted, state.acceleration - slope, state.acceleration + slope))
+        return plan, min(smooth, max(present, wanted)), curvature  # a policy that brakes harder is not held back
     if mode == Mode.STANDSTILL:
         hold = fallback.along(path, ego, np.array([0.0, fallback.HORIZON]), np.zeros(2), np.zeros(2))
         return hold, -config.fallback.comfort_deceleration, curvature
@@ -252,6 +255,8 @@ def _reasons(arbiter: Arbiter, assessment: Assessment, trust: Health, driver: bo
     reasons = (*told, *seen) if blame_inputs else (*seen, *told)
     if arbiter.latched and arbiter.mode == Mode.STANDSTILL:
         return (*reasons, Reason(Code.RELEASE_PENDING, "held at standstill after an emergency until it is released"))
+    if not reasons and assessment.sustain > Mode.NOMINAL:
+        return (Reason(Code.EXPECTED_MOTION, "the policy's plan still leads into what it was stopped for"),)
     if not reasons:
         return (Reason(Code.DWELL, "the hazard has gone, held for the dwell time"),)
     return reasons
