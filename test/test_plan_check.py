@@ -258,3 +258,28 @@ def test_a_broken_plan_before_does_not_spoil_the_next(column):
 def test_smooth_plans_inside_the_limits_have_no_findings(speed, curvature, acceleration):
     smooth = plan(speed, curvature=curvature * min(1.0, (8.0 / speed) ** 2), acceleration=acceleration, duration=5.0)
     assert codes(smooth, ego(speed)) in ([], [Code.PLAN_TOO_SHORT])
+
+
+def turned(value, angle, x=50.0, y=-20.0):
+    """The same plan or pose in a frame that is turned and moved."""
+    c, s = np.cos(angle), np.sin(angle)
+    return replace(value, x=x + c * value.x - s * value.y, y=y + s * value.x + c * value.y, yaw=value.yaw + angle)
+
+
+@pytest.mark.parametrize("angle", [0.7, np.pi / 2, 2.5, np.pi, -2.0])
+@pytest.mark.parametrize("now", [{}, {"y": 0.97}, {"y": 1.03}, {"x": 3.4}, {"x": -3.6}, {"yaw": 0.4}])
+@pytest.mark.parametrize("offset", [1.4, 1.6])
+def test_where_odom_lies_makes_no_difference(angle, now, offset):
+    made, pose, before = swerve(offset), ego(20.0, **now), plan(20.0, t=T - 100_000_000, x=-2.0)
+    expected = codes(made, pose, before)
+    assert codes(turned(made, angle), turned(pose, angle), turned(before, angle)) == expected
+    assert (Code.PLAN_JUMP in expected) == (offset > LIMITS.jump_max)
+
+
+def test_a_jump_is_measured_at_the_same_moment_of_both_plans():
+    # Half a second old, still accelerating in a bend: only at equal times do the two agree.
+    before = plan(15.0, curvature=0.02, acceleration=1.0, duration=6.0, t=T - 500_000_000)
+    now = ego(15.5, x=float(np.interp(0.5, before.time, before.x)), y=float(np.interp(0.5, before.time, before.y)),
+              yaw=float(np.interp(0.5, before.time, before.yaw)))
+    again = plan(15.5, curvature=0.02, acceleration=1.0, duration=5.0, x=now.x, y=now.y, yaw=now.yaw)
+    assert codes(again, now, previous=before) == []
