@@ -28,7 +28,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint certificates clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -44,6 +44,11 @@ test: lint ## lint, then every test, the colcon build included
 lint: $(TEST_VENV)/.installed-test ## ruff and mypy --strict
 	$(TEST_VENV)/bin/python -m ruff check .
 	$(TEST_VENV)/bin/python -m mypy --strict safety_supervisor
+
+certificates: $(TEST_VENV)/.installed-test ## prove every shipped vehicle and write its certificate
+	for vehicle in config/*.yaml; do \
+	  $(TEST_VENV)/bin/safety-supervisor prove --config "$$vehicle" --certificate "$${vehicle%.yaml}.certificate.json"; \
+	done
 
 clean: ## remove the environments and everything that is built
 	rm -rf $(VENV) $(VENV)-* build install log dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
