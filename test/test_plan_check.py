@@ -278,8 +278,8 @@ def test_where_odom_lies_makes_no_difference(angle, now, offset):
 
 def test_a_jump_is_measured_at_the_same_moment_of_both_plans():
     # Half a second old, still accelerating in a bend: only at equal times do the two agree.
-    before = plan(15.0, curvature=0.02, acceleration=1.0, duration=6.0, t=T - 500_000_000)
+    before = plan(15.0, curvature=0.01, acceleration=1.0, duration=6.0, t=T - 500_000_000)
     now = ego(15.5, x=float(np.interp(0.5, before.time, before.x)), y=float(np.interp(0.5, before.time, before.y)),
               yaw=float(np.interp(0.5, before.time, before.yaw)))
-    again = plan(15.5, curvature=0.02, acceleration=1.0, duration=5.0, x=now.x, y=now.y, yaw=now.yaw)
+    again = plan(15.5, curvature=0.01, acceleration=1.0, duration=5.0, x=now.x, y=now.y, yaw=now.yaw)
     assert codes(again, now, previous=before) == []
