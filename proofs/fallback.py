@@ -9,7 +9,7 @@ from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
-from safety_supervisor.core import motion
+from safety_supervisor.core import envelopes, motion
 from safety_supervisor.prove.claims import VEHICLE, WITHOUT, Dual, claim, implies
 
 A1 = "A1 ego accelerates by at most acceleration"
@@ -222,3 +222,23 @@ def speed_cap(world, factor=1):
         "stops exactly at the distance": implies(at_rest <= spare, need == spare),
         "no speed when even standstill does not fit": implies(at_rest > spare, cap == 0),
     }
+
+
+@claim(
+    "FALL-8",
+    "Assured clear distance at the cap: the margin is at least EPS; what a tolerance in speed costs is stated.",
+    basis="FALL-7 and APP-6; the cap is demanded above cap + envelope.speed_error only: docs/proofs.md has the metres",
+    controls={"10 % faster": {"factor": Fraction(11, 10)}, "tolerance for free": {"cost": 0}},
+)
+def clear_distance_at_the_cap(world, factor=1, cost=1):
+    p = world.group("envelope")
+    clear, response = world.real("clear_range"), world.real("response", 0)
+    acceleration, tolerance = world.real("acceleration", 0), world.real("tolerance", 0)
+    profile = (response, acceleration, p.assumed_brake, p.assumed_jerk)
+    cap = factor * motion.speed_for_distance(clear, *profile)
+    world.assume("even standstill fits", motion.fallback_distance(0, *profile) <= clear - 2 * motion.EPS)
+    at_cap = envelopes.clear_distance_margin(clear, cap, response, acceleration, p)
+    beyond = envelopes.clear_distance_margin(clear, cap + tolerance, response, acceleration, p)
+    given = tolerance * motion.fallback_duration(cap, *profile) + motion.braking_distance(tolerance, p.assumed_brake)
+    world.show("margin at the cap", at_cap)
+    return {"inside at the cap": at_cap >= motion.EPS, "cost of a tolerance": beyond == at_cap - cost * given}

@@ -98,3 +98,41 @@ def continuous(world, factor=1):
     speed = -acceleration * horizon
     top = factor * speed * speed / (-2 * acceleration)
     return top == motion.largest_closing(speed, acceleration, horizon)
+
+
+STOPPED = "who stands stays, and nobody turns round"
+
+
+def moved(world, who, speed, acceleration, moment):
+    """How far somebody has come at `moment` with constant acceleration who stops for good at speed 0."""
+    until = world.real(f"{who} has moved for", 0)
+    world.assume(f"{who} has not moved for longer than the moment", until <= moment)
+    end = speed + acceleration * until
+    world.assume(f"{STOPPED} ({who})", (end >= 0) & ((until == moment) | ((end == 0) & (acceleration < 0))))
+    return speed * until + acceleration * until * until / 2
+
+
+@claim(
+    "TTC-5",
+    "Also when ego or the object comes to a stop within the horizon: no contact earlier than the margin says.",
+    basis="constant accelerations with standstill clamp of both, against the shipped margin, which has no clamp",
+    scopes=(RANGES,),
+    controls={
+        "end of the horizon only": {"margin": margin_at_the_end},
+        "sign of the acceleration lost": {"margin": margin_without_sign},
+        "after the horizon": {WITHOUT: "the moment is within the horizon"},
+        "the object turns round": {WITHOUT: f"{STOPPED} (object)"},
+    },
+)
+def standstill(world, margin=envelopes.ttc_margin):
+    gap, horizon, moment = world.real("gap"), world.real("horizon", 0), world.real("moment", 0)
+    ego, ahead = world.real("ego_speed", 0), world.real("object_speed", 0)
+    ego_acceleration, object_acceleration = world.real("ego_acceleration"), world.real("object_acceleration")
+    world.assume("the moment is within the horizon", moment <= horizon)
+    ego_way = moved(world, "ego", ego, ego_acceleration, moment)
+    object_way = moved(world, "object", ahead, object_acceleration, moment)
+    left = gap - ego_way + object_way
+    now = margin(gap, ego - ahead, ego_acceleration - object_acceleration, horizon)
+    world.show("margin", now)
+    world.show("gap left", left)
+    return left >= now

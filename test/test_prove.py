@@ -97,7 +97,10 @@ MUTATED = {
     ("envelopes", "_coming"): ("APP-2",),
     ("envelopes", "near_field_margin"): ("APP-5",),
     ("envelopes", "clear_distance_margin"): ("APP-6",),
+    ("envelopes", "worst_end"): ("UNC-1",),
+    ("envelopes", "upper_speed"): ("UNC-5",),
     ("motion", "grip_left"): ("GRIP-1", "GRIP-2"),
+    ("motion", "stop_acceleration"): ("STOP-1", "STOP-2", "STOP-3"),
 }
 EQUIVALENT = {
     # The 1 only keeps the side that is not taken from dividing by 0.

@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from safety_supervisor.core.config import Config, Envelope
-from safety_supervisor.core.envelopes import EPS, clear_distance_margin, near_field_margin, path_margin, ttc_margin
+from safety_supervisor.core.envelopes import (
+    EPS,
+    clear_distance_margin,
+    near_field_margin,
+    path_margin,
+    ttc_margin,
+    upper_speed,
+    worst_end,
+)
 from safety_supervisor.core.geometry import Contacts, Lateral, Path, arc_points, contacts, first_conflict
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.world import (
@@ -235,10 +243,10 @@ def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) 
     """
     e, timing = situation.envelope, config.timing
     v = _ego_speed(situation, config)
-    gap = met.gap + (abs(situation.ego.speed) - met.along) * o.age
-    gap = gap - e.sigma_k * np.maximum(met.gap_sigma, np.where(o.near, 0.0, e.gap_sigma_floor))
-    gap = gap - np.where(o.near, NEAR_BOUND, e.geometry_bound)
-    speed = met.along - e.sigma_k * met.speed_sigma
+    gap_off = e.sigma_k * np.maximum(met.gap_sigma, np.where(o.near, 0.0, e.gap_sigma_floor))
+    bound = np.where(o.near, NEAR_BOUND, e.geometry_bound)
+    reading, speed_off = abs(situation.ego.speed), e.sigma_k * met.speed_sigma
+    gap, speed = worst_end(met.gap, gap_off, bound, reading, met.along, speed_off, o.age)
     response = o.age + timing.commit + timing.actuation_delay
     margin = np.where(
         o.near,
@@ -337,7 +345,7 @@ def _stopping(situation: Situation, config: Config) -> float:
 
 
 def _ego_speed(situation: Situation, config: Config) -> float:
-    return abs(situation.ego.speed) * (1 + config.envelope.speed_error_ratio) + config.envelope.speed_error
+    return float(upper_speed(abs(situation.ego.speed), config.envelope))
 
 
 def _approach(arc: Arc, ego: Odometry, noise: float) -> float:

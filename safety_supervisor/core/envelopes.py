@@ -103,17 +103,16 @@ def upper_speed(speed: Any, p: Any) -> Any:
 
 
 def worst_end(
-    gap: Any, gap_sigma: Any, ego_speed: Any, object_speed: Any, speed_sigma: Any, age: Any, p: Any
+    gap: Any, gap_off: Any, bound: Any, ego_speed: Any, object_speed: Any, speed_off: Any, age: Any
 ) -> tuple[Any, Any]:
     """Return the least gap [m] and the least object speed [m/s] at the time of the newest detection, `age` [s] ago.
 
-    `gap` is extrapolated to now with constant object speed, `ego_speed` is what odometry reads. That gap is ego's when
-    it has come here at constant speed; how it really came does not matter any more. With `age` added to the response
+    `gap` is extrapolated to now with the estimated `object_speed`; `gap_off`, `bound` and `speed_off` are how far gap
+    (estimate, geometry) and speed may be off. `ego_speed` is what odometry reads: the result is the gap to an ego that
+    has come here at that speed, for how it really came does not matter any more. With `age` added to the response
     time the object may have done its worst ever since (proofs/uncertainty.py).
     """
-    gap = gap + (ego_speed - object_speed) * age
-    gap = gap - p.sigma_k * gap_sigma - p.geometry_bound
-    return gap, object_speed - p.sigma_k * speed_sigma
+    return gap + (ego_speed - object_speed) * age - gap_off - bound, object_speed - speed_off
 
 
 def _ego_distance(ego_speed: Any, response: Any, acceleration: Any, p: Any) -> Any:
