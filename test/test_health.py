@@ -22,6 +22,7 @@ from safety_supervisor.core.world import (
     RangeReading,
     Severity,
     nanoseconds,
+    seconds,
 )
 
 CONFIG = config(front=RADAR, us=ULTRASONIC)
@@ -45,8 +46,8 @@ def ping(t=T, distance=1.0, name="us"):
 
 def all_of(t=T, **changes):
     """One good message of each input, stamped `t`."""
-    made = {"odometry": (ego(20.0, t=t),), "plans": (plan(20.0, t=t),), "radar": (scan(t, 30.0 + t % 7),),
-            "ranges": (ping(t),)}
+    made = {"odometry": (ego(20.0, x=20.0 * seconds(t - T), t=t),), "plans": (plan(20.0, t=t),),
+            "radar": (scan(t, 30.0 + t % 7),), "ranges": (ping(t),)}
     return Inputs(**{**made, **changes})
 
 
@@ -232,6 +233,40 @@ def test_detections_that_change_or_repeat_at_rest_are_not_frozen():
     assert repeated(3.0, distances=lambda i: 30.0 + i % 2) == set()
     assert repeated(3.0, moving=False) == set()
     assert repeated(3.0, rest=range(41)) == set()
+
+
+def driven(until, step, moving=True):
+    """Odometry alone: the pose advances by `step` [m] a period at 20 m/s, whatever the speed says."""
+    memory, t = health.Memory(), T
+    for i, t in enumerate(range(T, T + nanoseconds(until) + 1, PERIOD)):
+        memory, _ = health.admit(memory, all_of(t, odometry=(ego(20.0, x=step * i, t=t),)), t, CONFIG)
+    return health.check(memory, (), moving, t, CONFIG)
+
+
+def test_a_pose_that_stands_while_the_speed_does_not_is_frozen():
+    limit = CONFIG.health.frozen_time
+    assert Code.ODOMETRY_FROZEN in {f.code for f in driven(limit + 0.1, 0.0).findings}
+    assert driven(limit + 0.1, 0.0).severity == Severity.DEGRADED
+    assert driven(limit, 0.0).findings == ()
+    assert driven(3.0, 20.0 * seconds(PERIOD)).findings == ()
+    assert driven(3.0, 0.0, moving=False).findings == ()
+
+
+@pytest.mark.parametrize("jump", [-30.0, 3.0, 1e6])
+def test_a_pose_that_its_speed_cannot_explain_has_jumped_in_that_tick_only(jump):
+    later = T + PERIOD
+    moved = all_of(later, odometry=(ego(20.0, x=jump, t=later),))
+    found = run((T, all_of()), (later, moved))
+    assert [f.code for f in found.findings] == [Code.ODOMETRY_JUMP]
+    assert found.severity == Severity.DEGRADED
+    assert "jumped by" in found.findings[0].text
+    assert codes((T, all_of()), (later, moved), (later + PERIOD, Inputs())) == set()
+
+
+@pytest.mark.parametrize("step", [1.0, 1.9])
+def test_a_pose_within_reach_of_its_speed_has_not_jumped(step):
+    later = T + PERIOD
+    assert codes((T, all_of()), (later, all_of(later, odometry=(ego(20.0, x=step, t=later),)))) == set()
 
 
 def test_empty_scans_may_repeat():

@@ -125,6 +125,7 @@ def arbitrate(
     milder = required < arbiter.mode if arbiter.mode != Mode.STANDSTILL else required <= Mode.SPEED_CAP
     calm = (arbiter.calm if arbiter.calm is not None else t) if milder else None
     dwelt = calm is not None and t - calm >= nanoseconds(a.release_dwell)
+    # A release is not remembered: it is somebody's word about this moment.
     facts = Facts(asked, severity, flags[0], standstill, flags[1], dwelt)
     mode, latched = next_mode(arbiter.mode, arbiter.latched, facts)
     return replace(arbiter, mode=mode, latched=latched, calm=calm if mode == arbiter.mode else None, standing=standing)

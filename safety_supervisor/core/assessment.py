@@ -194,7 +194,7 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
         np.concatenate([tracks.cov, np.zeros((n, 4, 4))]), np.concatenate([tracks.existence, np.ones(n)]),
         np.concatenate([~tracks.moved, np.zeros(n, np.bool_)]),
         np.concatenate([tracks.hits, np.full(n, CONFIRMED_HITS)]),
-        np.concatenate([np.clip(age, 0.0, config.timing.input_age_max), np.zeros(n)]), np.concatenate(approach),
+        np.concatenate([np.maximum(age, 0.0), np.zeros(n)]), np.concatenate(approach),
         np.concatenate([np.zeros(m), np.full(n, keep)]),
         np.concatenate([np.full(m, config.expected.clearance), np.full(n, keep)]),
         np.concatenate([np.full(m, c.margin + c.object_half_width), np.full(n, near.lateral_margin)]),

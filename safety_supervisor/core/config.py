@@ -73,7 +73,6 @@ class Timing:
     overrun: float = param(0.01, "s", 0.0, 0.2, "latest admissible delay of a tick beyond its period")
     gate_timeout: float = param(0.1, "s", 0.01, 1.0, "silence after which the command gate executes the fallback")
     actuation_delay: float = param(0.15, "s", 0.0, 1.0, "from command to the first change of deceleration")
-    input_age_max: float = param(0.25, "s", 0.01, 1.0, "oldest track age that an envelope may use; older is stale")
     steering_correction: float = param(0.5, "s", 0.0, 2.0, "time the policy needs to leave its present curvature")
 
     @property

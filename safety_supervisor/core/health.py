@@ -19,6 +19,7 @@ from safety_supervisor.core.world import (
     Inputs,
     Odometry,
     RadarScan,
+    RangeReading,
     Severity,
     nanoseconds,
     seconds,
@@ -52,6 +53,8 @@ SPEED_MAX = 100.0
 """No vehicle of any domain is faster [m/s]; the declared domain (odd.speed_max) is judged later, and milder."""
 YAW_RATE_MAX = 20.0
 """[rad/s]"""
+PLACE_SLACK = 1.0
+"""A pose may be off by this much [m] between two messages; localisation corrections belong into `map`, not `odom`."""
 POSITION_MAX = 1e9
 """Beyond it a double no longer resolves what the envelopes need [m]."""
 
@@ -75,7 +78,10 @@ class Memory:
 
     sources: tuple[tuple[str, Source], ...] = ()
     tick: int | None = None
-    jumped: str = ""
+    pose: Odometry | None = None
+    """Newest odometry that was accepted."""
+    jumped: Finding | None = None
+    """Time or place has jumped: what was tracked before belongs elsewhere."""
 
     def of(self, name: str) -> Source:
         """Return the memory of one input, empty when it never came."""
@@ -84,57 +90,73 @@ class Memory:
 
 def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memory, Inputs]:
     """Return the updated memory and the inputs without those that are refused."""
-    kinds = {name: sensor.kind for name, sensor in config.sensors}
     # Stamps from before the clock was set back say nothing about age: what is not heard again is missing.
-    sources = {} if memory.tick is not None and t < memory.tick else dict(memory.sources)
-    latest = t + nanoseconds(config.health.future_tolerance)
+    back = memory.tick is not None and t < memory.tick
+    gate = _Gate({} if back else dict(memory.sources), t, config)
+    for bad in inputs.invalid:
+        gate.refuse(bad.source, Code[f"{gate.family(bad.source)}_INVALID"], bad.why)
+    radar = tuple(s for s in inputs.radar if s.sensor in gate.kinds and gate.takes_scan(s))
+    pings = tuple(r for r in inputs.ranges if r.sensor in gate.kinds and gate.takes_ping(r))
+    odometry = tuple(o for o in inputs.odometry if gate.takes_odometry(o))
+    plans = tuple(p for p in inputs.plans if gate.takes("plan", p.t))
+    if inputs.driver:
+        gate.sources["driver"] = Source(inputs.driver[-1].t)
+    kept = replace(inputs, radar=radar, ranges=pings, odometry=odometry, plans=plans)
+    pose = max((o for o in (memory.pose, *odometry) if o is not None), key=lambda o: o.t, default=None)
+    jumped = _clock_jump(memory.tick, t, config) or _place_jump(None if back else memory.pose, odometry)
+    return Memory(tuple(sorted(gate.sources.items())), t, pose, jumped), kept
 
-    def refuse(name: str, code: Code, why: str) -> None:
-        sources[name] = replace(sources.get(name, Source()), problem=(code, why, t))
 
-    def take(name: str, stamp: int, kind: str, content: bytes = b"") -> bool:
-        if stamp > latest:
-            refuse(name, Code[f"{kind}_FUTURE"], f"stamp {seconds(stamp - t):.3f} s ahead of the tick")
-            return False
-        old = sources.get(name, Source())
+class _Gate:
+    """Lets messages in and notes of each input what was accepted and what was refused."""
+
+    def __init__(self, sources: dict[str, Source], t: int, config: Config) -> None:
+        self.sources = sources
+        self.kinds = {name: sensor.kind for name, sensor in config.sensors}
+        self._t = t
+        self._latest = t + nanoseconds(config.health.future_tolerance)
+
+    def refuse(self, name: str, code: Code, why: str) -> bool:
+        self.sources[name] = replace(self.sources.get(name, Source()), problem=(code, why, self._t))
+        return False
+
+    def takes(self, name: str, stamp: int, content: bytes = b"") -> bool:
+        if stamp > self._latest:
+            ahead = seconds(stamp - self._t)
+            return self.refuse(name, Code[f"{self.family(name)}_FUTURE"], f"stamp {ahead:.3f} s ahead of the tick")
+        old = self.sources.get(name, Source())
         same = bool(content) and content == old.content
-        sources[name] = Source(max(stamp, old.t or stamp), None, content, old.changed if same else t)
+        self.sources[name] = Source(max(stamp, old.t or stamp), None, content, old.changed if same else self._t)
         return True
 
-    for bad in inputs.invalid:
-        refuse(bad.source, Code[f"{_family(bad.source, kinds)}_INVALID"], bad.why)
-    def usable(name: str, kind: str, why: str) -> bool:
+    def takes_scan(self, scan: RadarScan) -> bool:
+        why = _bad_scan(scan)
         if why:
-            refuse(name, Code[f"{kind}_INVALID"], why)
-        return not why
+            return self.refuse(scan.sensor, Code.RADAR_INVALID, why)
+        return self.takes(scan.sensor, scan.t, _content(scan))
 
-    radar = tuple(
-        s for s in inputs.radar
-        if s.sensor in kinds and usable(s.sensor, "RADAR", _bad_scan(s)) and take(s.sensor, s.t, "RADAR", _content(s))
-    )  # fmt: skip
-    # A NaN ping is a message but not a reading (REP-117): it does not refresh the input.
-    pings = tuple(
-        r for r in inputs.ranges
-        if r.sensor in kinds and ((np.isnan(r.range) and r.t <= latest) or take(r.sensor, r.t, "ULTRASONIC"))
-    )  # fmt: skip
-    for ping in pings:
-        if np.isnan(ping.range):
-            refuse(ping.sensor, Code.ULTRASONIC_INVALID, "range is NaN")
-    odometry = tuple(
-        o for o in inputs.odometry
-        if usable("odometry", "ODOMETRY", _bad_odometry(o)) and take("odometry", o.t, "ODOMETRY")
-    )  # fmt: skip
-    plans = tuple(p for p in inputs.plans if take("plan", p.t, "PLAN"))
-    if inputs.driver:
-        sources["driver"] = Source(inputs.driver[-1].t)
-    kept = replace(inputs, radar=radar, ranges=pings, odometry=odometry, plans=plans)
-    return Memory(tuple(sorted(sources.items())), t, _jump(memory.tick, t, config)), kept
+    def takes_ping(self, ping: RangeReading) -> bool:
+        if np.isnan(ping.range):  # a message but not a reading (REP-117): it does not refresh the input
+            self.refuse(ping.sensor, Code.ULTRASONIC_INVALID, "range is NaN")
+            return ping.t <= self._latest
+        return self.takes(ping.sensor, ping.t)
+
+    def takes_odometry(self, o: Odometry) -> bool:
+        why = _bad_odometry(o)
+        if why:
+            return self.refuse("odometry", Code.ODOMETRY_INVALID, why)
+        return self.takes("odometry", o.t, np.array([o.x, o.y, o.yaw]).tobytes())
+
+    def family(self, source: str) -> str:
+        if source in self.kinds:
+            return "ULTRASONIC" if self.kinds[source] == "ultrasonic" else "RADAR"
+        return source.upper() if source in ("odometry", "plan", "driver") else "INPUT"
 
 
 def check(memory: Memory, plan_findings: tuple[Finding, ...], moving: bool, t: int, config: Config) -> Health:
     """Return every finding at tick `t`; `plan_findings` come from `plan_check`."""
-    inputs = (*_vehicle_inputs(memory, t, config), *_sensors(memory, moving, t, config))
-    findings = [*_clock(memory), *inputs, *_others(memory, t, config), *plan_findings]
+    inputs = (*_vehicle_inputs(memory, moving, t, config), *_sensors(memory, moving, t, config))
+    findings = [*_jumps(memory), *inputs, *_others(memory, t, config), *plan_findings]
     severity = max((severity_of(f.code) for f in findings), default=Severity.OK)
     return Health(severity, tuple(findings))
 
@@ -154,13 +176,15 @@ def stale(memory: Memory, name: str, t: int, config: Config) -> bool:
     return any(f.code.name.endswith(("STALE", "MISSING")) for f in _sensor(memory, name, False, t, config))
 
 
-def _clock(memory: Memory) -> Iterator[Finding]:
+def _jumps(memory: Memory) -> Iterator[Finding]:
     if memory.jumped:
-        yield Finding(Code.CLOCK_JUMP, "clock", memory.jumped)
+        yield memory.jumped
 
 
-def _vehicle_inputs(memory: Memory, t: int, config: Config) -> Iterator[Finding]:
+def _vehicle_inputs(memory: Memory, moving: bool, t: int, config: Config) -> Iterator[Finding]:
     yield from _input(memory, "odometry", "ODOMETRY", config.health.odometry_timeout, t)
+    if moving:
+        yield from _frozen(memory, "odometry", Code.ODOMETRY_FROZEN, t, config)
     if config.inputs.plan_expected:
         yield from _input(memory, "plan", "PLAN", config.health.plan_timeout, t)
 
@@ -184,11 +208,15 @@ def _sensor(memory: Memory, name: str, moving: bool, t: int, config: Config) -> 
     family = "ULTRASONIC" if ultrasonic else "RADAR"
     timeout = config.health.ultrasonic_timeout if ultrasonic else config.health.radar_timeout
     yield from _input(memory, name, family, timeout, t)
+    if moving:
+        yield from _frozen(memory, name, Code.RADAR_FROZEN, t, config)
+
+
+def _frozen(memory: Memory, name: str, code: Code, t: int, config: Config) -> Iterator[Finding]:
     source = memory.of(name)
     frozen_for = seconds(t - source.changed)
-    if moving and source.content and frozen_for > config.health.frozen_time:
-        text = f"{name} repeats the same detections for {frozen_for:.2f} s while ego moves"
-        yield Finding(Code.RADAR_FROZEN, name, text)
+    if source.content and frozen_for > config.health.frozen_time:
+        yield Finding(code, name, f"{name} repeats the same content for {frozen_for:.2f} s while ego moves")
 
 
 def _input(memory: Memory, name: str, family: str, timeout: float, t: int) -> Iterator[Finding]:
@@ -204,21 +232,29 @@ def _input(memory: Memory, name: str, family: str, timeout: float, t: int) -> It
         yield Finding(Code[f"{family}_STALE"], name, text)
 
 
-def _jump(last: int | None, t: int, config: Config) -> str:
+def _clock_jump(last: int | None, t: int, config: Config) -> Finding | None:
     if last is None:
-        return ""
+        return None
     step = seconds(t - last)
     if step <= 0:
-        return f"tick time went back by {-step:.3f} s"
+        return Finding(Code.CLOCK_JUMP, "clock", f"tick time went back by {-step:.3f} s")
     if step > config.health.clock_jump:
-        return f"tick time jumped by {step:.3f} s, allowed {config.health.clock_jump:g} s"
-    return ""
+        text = f"tick time jumped by {step:.3f} s, allowed {config.health.clock_jump:g} s"
+        return Finding(Code.CLOCK_JUMP, "clock", text)
+    return None
 
 
-def _family(source: str, kinds: dict[str, str]) -> str:
-    if source in kinds:
-        return "ULTRASONIC" if kinds[source] == "ultrasonic" else "RADAR"
-    return source.upper() if source in ("odometry", "plan", "driver") else "INPUT"
+def _place_jump(last: Odometry | None, new: tuple[Odometry, ...]) -> Finding | None:
+    """Find a pose that its own speed cannot explain: `odom` must be continuous, everything tracked lives in it."""
+    for o in sorted(new, key=lambda o: o.t):
+        if last is not None and o.t > last.t:
+            moved = float(np.hypot(o.x - last.x, o.y - last.y))
+            reach = PLACE_SLACK + 1.5 * max(abs(o.speed), abs(last.speed)) * seconds(o.t - last.t)
+            if moved > reach:
+                text = f"odometry jumped by {moved:.2f} m, its speed explains {reach:.2f} m"
+                return Finding(Code.ODOMETRY_JUMP, "odometry", text)
+        last = o if last is None or o.t > last.t else last
+    return None
 
 
 def _bad_odometry(o: Odometry) -> str:
