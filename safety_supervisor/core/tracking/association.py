@@ -7,6 +7,7 @@ means nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -17,11 +18,21 @@ from safety_supervisor.core.world import Bools, Floats, Ints, frozen
 
 from .kalman import Expected, innovation, wrap
 
+Array = TypeVar("Array", Floats, Ints, Bools)
+
 RANGE_MARGIN = 1.05
 """Detections up to this factor beyond the nominal range are taken."""
 
+LOG_TAU = 3 * float(np.log(2 * np.pi))
+
 RANGE_RATE_MAX = 150.0
 """No object closes or opens faster [m/s]; such a number is a broken message."""
+
+
+def owned(array: Array) -> Array:
+    """Return a new array made read-only in place, so that `frozen` need not copy it: nobody else writes to it."""
+    array.flags.writeable = False
+    return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,7 @@ class Detections:
         return len(self.z)
 
     def __getitem__(self, rows: Ints | Bools) -> Detections:
-        return Detections(self.z[rows], self.variance[rows])
+        return Detections(owned(self.z[rows]), owned(self.variance[rows]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +72,12 @@ def canonical(z: Floats, sigma: Floats, sensor: Sensor, p: Tracking) -> Detectio
     """
     usable = np.isfinite(z).all(axis=1) & (z[:, 0] > 0) & (z[:, 0] <= sensor.range_max * RANGE_MARGIN)
     usable &= (np.abs(z[:, 1]) <= np.pi) & (np.abs(z[:, 2]) <= RANGE_RATE_MAX)
-    order = np.lexsort((z[:, 2], z[:, 1], z[:, 0]))
-    order = order[usable[order]][: p.detections_max]
-    return Detections(z[order], sigma[order] ** 2)
+    rows = np.nonzero(usable)[0]
+    order = rows[np.argsort(z[rows, 0])]
+    if not (np.diff(z[order, 0]) > 0).all():  # equal ranges are rare
+        order = rows[np.lexsort((z[rows, 2], z[rows, 1], z[rows, 0]))]
+    order = order[: p.detections_max]
+    return Detections(owned(z[order]), owned(sigma[order] ** 2))
 
 
 def merged(detections: Detections, p: Tracking) -> Detections:
@@ -117,11 +131,23 @@ def gate(expected: Expected, detections: Detections, probability: float) -> Pair
     near = residual * residual <= limit * (spread[track] + detections.variance[detection])
     kept = near.all(axis=1)
     track, detection, residual = track[kept], detection[kept], residual[kept]
-    S = expected.spread[track] + detections.variance[detection][:, :, None] * np.eye(3)
-    distance = np.sum(residual * np.linalg.solve(S, residual[:, :, None])[:, :, 0], axis=1)
-    log_likelihood = -(distance + np.linalg.slogdet(S)[1] + 3 * np.log(2 * np.pi)) / 2
+    distance, log_volume = _normalised(expected.spread[track], detections.variance[detection], residual)
+    log_likelihood = -(distance + log_volume + LOG_TAU) / 2
     inside = distance <= limit
     return Pairs(track[inside], detection[inside], distance[inside], log_likelihood[inside])
+
+
+def _normalised(spread: Floats, variance: Floats, residual: Floats) -> tuple[Floats, Floats]:
+    """Return the squared distance and the log determinant of S = spread + diag(variance), by its Cholesky factor."""
+    a = np.sqrt(spread[:, 0, 0] + variance[:, 0])
+    b, c = spread[:, 1, 0] / a, spread[:, 2, 0] / a
+    d = np.sqrt(spread[:, 1, 1] + variance[:, 1] - b * b)
+    e = (spread[:, 2, 1] - b * c) / d
+    f = np.sqrt(spread[:, 2, 2] + variance[:, 2] - c * c - e * e)
+    x = residual[:, 0] / a
+    y = (residual[:, 1] - b * x) / d
+    z = (residual[:, 2] - c * x - e * y) / f
+    return x * x + y * y + z * z, 2 * np.log(a * d * f)
 
 
 def _between(ordered: Floats, low: Floats, high: Floats) -> tuple[Ints, Ints]:
@@ -149,13 +175,27 @@ def assign(pairs: Pairs, score: Floats, first: Bools, detections: int) -> Ints:
 
 
 def _best(track: Ints, detection: Ints, score: Floats) -> Ints:
-    """Return the pairs of the one-to-one assignment with the largest sum of positive scores."""
-    row, i = np.unique(track, return_inverse=True)
-    column, j = np.unique(detection, return_inverse=True)
-    gain = np.zeros((len(row), len(column)))
-    gain[i, j] = score
+    """Return the pairs of the one-to-one assignment with the largest sum of positive scores.
+
+    A pair whose track and detection are in no other pair is in it anyway; gates are small, so few are left.
+    """
+    rivals = (np.bincount(track)[track] > 1) | (np.bincount(detection)[detection] > 1)
+    if not rivals.any():
+        return np.arange(len(track))
+    open_ = np.nonzero(rivals)[0]
+    row, rows = _numbered(track[open_])
+    column, columns = _numbered(detection[open_])
+    gain = np.zeros((rows, columns))
+    gain[row, column] = score[open_]
     pair = np.full(gain.shape, -1)
-    pair[i, j] = np.arange(len(score))
+    pair[row, column] = open_
     chosen: Ints = pair[linear_sum_assignment(gain, maximize=True)]
-    assigned: Ints = chosen[chosen >= 0]
-    return assigned
+    return np.concatenate([np.nonzero(~rivals)[0], chosen[chosen >= 0]])
+
+
+def _numbered(values: Ints) -> tuple[Ints, int]:
+    """Return the rank of each value among the different ones, and how many of those there are."""
+    present = np.zeros(int(values.max()) + 1, np.int64)
+    present[values] = 1
+    rank = np.cumsum(present)
+    return rank[values] - 1, int(rank[-1])

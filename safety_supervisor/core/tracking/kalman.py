@@ -25,6 +25,9 @@ DIRECTED_SPEED = 2.0
 """Below this speed [m/s] an object has no direction yet along which it would rather accelerate."""
 
 
+IDENTITY = np.eye(4)
+
+
 @dataclass(frozen=True, slots=True)
 class Expected:
     """What a sensor would measure of N states: z (N, 3), its Jacobian H (N, 3, 4) and its spread H P H' (N, 3, 3)."""
@@ -48,13 +51,16 @@ class Motion:
 
 def process_noise(velocity: Floats, dt: float, motion: Motion) -> Floats:
     """Return the (N, 4, 4) covariances that are added in `dt` [s], of any sign, at these velocities (N, 2)."""
-    square = np.sum(velocity * velocity, axis=1) + DIRECTED_SPEED * DIRECTED_SPEED
-    directed = velocity[:, :, None] * velocity[:, None, :] / square[:, None, None]
-    acceleration = motion.across * np.eye(2) + (motion.along - motion.across) * directed
+    vx, vy = velocity[:, 0], velocity[:, 1]
+    more = (motion.along - motion.across) / (vx * vx + vy * vy + DIRECTED_SPEED * DIRECTED_SPEED)
+    acceleration = np.empty((len(velocity), 2, 2))
+    acceleration[:, 0, 0] = motion.across + more * vx * vx
+    acceleration[:, 1, 1] = motion.across + more * vy * vy
+    acceleration[:, 0, 1] = acceleration[:, 1, 0] = more * vx * vy
     duration = abs(dt)
     noise = np.empty((len(velocity), 4, 4))
-    noise[:, :2, :2] = acceleration * duration**3 / 3 + motion.drift * duration * np.eye(2)
-    noise[:, :2, 2:] = noise[:, 2:, :2] = acceleration * dt * duration / 2
+    noise[:, :2, :2] = acceleration * (duration**3 / 3) + motion.drift * duration * IDENTITY[:2, :2]
+    noise[:, :2, 2:] = noise[:, 2:, :2] = acceleration * (dt * duration / 2)
     noise[:, 2:, 2:] = acceleration * duration
     return noise
 
@@ -63,9 +69,15 @@ def predict(state: Floats, cov: Floats, dt: float, motion: Motion) -> tuple[Floa
     """Move N states by `dt` [s]; backwards (a stamp ahead of the tick) adds uncertainty just as forwards."""
     if dt == 0:
         return state, cov
-    F = np.eye(4)
-    F[0, 2] = F[1, 3] = dt
-    return state @ F.T, symmetric(F @ cov @ F.T + process_noise(state[:, 2:], dt, motion))
+    moved, spread = state.copy(), process_noise(state[:, 2:], dt, motion)
+    moved[:, :2] += dt * state[:, 2:]
+    cross, speed = cov[:, :2, 2:], dt * cov[:, 2:, 2:]  # F P F' by blocks, F = [[1, dt], [0, 1]]
+    both = dt * cross
+    spread += cov
+    spread[:, :2, :2] += both + both.transpose(0, 2, 1) + dt * speed
+    spread[:, :2, 2:] += speed
+    spread[:, 2:, :2] += speed
+    return moved, spread
 
 
 def expect(state: Floats, cov: Floats, pose: SensorPose) -> Expected:
@@ -74,16 +86,16 @@ def expect(state: Floats, cov: Floats, pose: SensorPose) -> Expected:
     velocity = state[:, 2:] - (pose.vx, pose.vy)
     distance = np.maximum(np.hypot(offset[:, 0], offset[:, 1]), RANGE_FLOOR)
     sight = offset / distance[:, None]
-    across = np.stack([-sight[:, 1], sight[:, 0]], axis=1)
-    range_rate = np.sum(velocity * sight, axis=1)
-    azimuth = wrap(np.arctan2(offset[:, 1], offset[:, 0]) - pose.yaw)
+    c, s = sight[:, 0], sight[:, 1]
+    z = np.empty((len(state), 3))
+    z[:, 0] = distance
+    z[:, 1] = wrap(np.arctan2(offset[:, 1], offset[:, 0]) - pose.yaw)
+    z[:, 2] = velocity[:, 0] * c + velocity[:, 1] * s
     jacobian = np.zeros((len(state), 3, 4))
-    jacobian[:, 0, :2] = sight
-    jacobian[:, 1, :2] = across / distance[:, None]
-    jacobian[:, 2, :2] = (velocity - range_rate[:, None] * sight) / distance[:, None]
-    jacobian[:, 2, 2:] = sight
-    spread = jacobian @ cov @ jacobian.transpose(0, 2, 1)
-    return Expected(np.stack([distance, azimuth, range_rate], axis=1), jacobian, spread)
+    jacobian[:, 0, :2] = jacobian[:, 2, 2:] = sight
+    jacobian[:, 1, 0], jacobian[:, 1, 1] = -s / distance, c / distance
+    jacobian[:, 2, :2] = (velocity - z[:, 2:] * sight) / distance[:, None]
+    return Expected(z, jacobian, jacobian @ (cov @ jacobian.transpose(0, 2, 1)))
 
 
 def innovation(z: Floats, expected: Floats) -> Floats:
@@ -98,10 +110,10 @@ def update(
 ) -> tuple[Floats, Floats]:
     """Correct N states by one measurement each; Joseph form, which stays symmetric and positive."""
     H = expected.jacobian
-    R = variance[:, :, None] * np.eye(3)
+    R = variance[:, :, None] * IDENTITY[:3, :3]
     gain = np.linalg.solve(expected.spread + R, H @ cov).transpose(0, 2, 1)
     corrected = state + (gain @ innovation(z, expected.z)[:, :, None])[:, :, 0]
-    keep = np.eye(4) - gain @ H
+    keep = IDENTITY - gain @ H
     return corrected, symmetric(keep @ cov @ keep.transpose(0, 2, 1) + gain @ R @ gain.transpose(0, 2, 1))
 
 
@@ -112,21 +124,22 @@ def born(z: Floats, variance: Floats, pose: SensorPose, cross_sigma: float) -> t
     oncoming car moves mostly across it.
     """
     bearing = z[:, 1] + pose.yaw
-    sight = np.stack([np.cos(bearing), np.sin(bearing)], axis=1)
-    across = np.stack([-sight[:, 1], sight[:, 0]], axis=1)
-    own = np.array([pose.vx, pose.vy])
-    along = z[:, 2] + sight @ own
-    state = np.concatenate([z[:, :1] * sight + (pose.x, pose.y), along[:, None] * sight], axis=1)
+    c, s, distance = np.cos(bearing), np.sin(bearing), z[:, 0]
+    own, aside = c * pose.vx + s * pose.vy, c * pose.vy - s * pose.vx  # the sensor's speed along and across the sight
+    along = z[:, 2] + own
+    state = np.stack([distance * c + pose.x, distance * s + pose.y, along * c, along * s], axis=1)
     J = np.zeros((len(z), 4, 4))  # d(x, y, vx, vy) / d(range, azimuth, range rate, speed across)
-    J[:, :2, 0] = sight
-    J[:, :2, 1] = z[:, :1] * across
-    J[:, 2:, 1] = along[:, None] * across + (across @ own)[:, None] * sight
-    J[:, 2:, 2] = sight
-    J[:, 2:, 3] = across
-    course = across @ own / np.maximum(np.abs(sight @ own), 1.0)  # tangent of the bearing from ego's course
-    traffic = along * np.clip(course, -TANGENT_MAX, TANGENT_MAX)
-    spread = np.concatenate([variance, (cross_sigma * cross_sigma + traffic * traffic)[:, None]], axis=1)
-    return state, symmetric((J * spread[:, None, :]) @ J.transpose(0, 2, 1))
+    J[:, 0, 0] = J[:, 2, 2] = J[:, 3, 3] = c
+    J[:, 1, 0] = J[:, 3, 2] = s
+    J[:, 2, 3] = -s
+    J[:, 0, 1], J[:, 1, 1] = -distance * s, distance * c
+    J[:, 2, 1], J[:, 3, 1] = aside * c - along * s, aside * s + along * c
+    course = aside / np.maximum(np.abs(own), 1.0)  # tangent of the bearing from ego's course
+    traffic = along * np.minimum(np.maximum(course, -TANGENT_MAX), TANGENT_MAX)
+    spread = np.empty((len(z), 1, 4))
+    spread[:, 0, :3] = variance
+    spread[:, 0, 3] = cross_sigma * cross_sigma + traffic * traffic
+    return state, symmetric((J * spread) @ J.transpose(0, 2, 1))
 
 
 def symmetric(cov: Floats) -> Floats:

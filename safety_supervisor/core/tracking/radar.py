@@ -8,7 +8,7 @@ processes the later scans again. What was born from a detection keeps its id the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from safety_supervisor.core.world import (
 )
 
 from . import existence, kalman
-from .association import Detections, assign, canonical, gate, merged
+from .association import Detections, assign, canonical, gate, merged, owned
 from .ego import EgoHistory, SensorPose, sensor_pose
 
 REORDER = 3 * NANOSECONDS // 10
@@ -133,25 +133,26 @@ def step(tracks: Tracks, seen: Observation, births: Ints, next_id: int, p: Track
     odds[hit] += gain[chosen]
     odds[missed] += existence.miss_gain(p)
     known = _corrected(tracks, expected, seen.found, hit, used)
-    known = replace(known, existence=np.minimum(existence.probability(odds), p.existence_max))
-    known = _rows(known, ~(missed & (seen.t - known.updated > nanoseconds(p.coast_time))))
+    known.existence = np.minimum(existence.probability(odds), p.existence_max)
+    known = known[~(missed & (seen.t - known.updated > nanoseconds(p.coast_time)))]
     free = np.ones(len(seen.found), bool)
     free[used] = False
     fresh = free & (births < 0)
     births = births.copy()
     births[fresh] = next_id + np.arange(fresh.sum())
     new = _newborn(seen, free, density, births, p)
-    return _bounded(_with_moved(_joined(known, new), p), p), births
+    return _bounded(known.joined(new), p).frozen(seen.t), births
 
 
 def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
     """Return the tracks moved to `t`; existence fades with time, what has not been seen for too long is dropped."""
     dt = seconds(t - tracks.t)
-    tracks = _rows(tracks, t - tracks.updated <= nanoseconds(p.unseen_time))
     motion = kalman.Motion(p.acceleration_psd, p.lateral_psd, p.odometry_drift)
-    state, cov = kalman.predict(tracks.state, tracks.cov, dt, motion)
     fading = existence.faded(tracks.existence, dt, p.persistence_half_life)
-    return _rows(replace(tracks, t=t, state=state, cov=cov, existence=fading), fading >= p.delete_existence)
+    keep = (t - tracks.updated <= nanoseconds(p.unseen_time)) & (fading >= p.delete_existence)
+    rows = _Rows(tracks.id, tracks.state, tracks.cov, fading, tracks.updated, tracks.hits, tracks.moved)[keep]
+    rows.state, rows.cov = kalman.predict(rows.state, rows.cov, dt, motion)
+    return rows.frozen(t)
 
 
 def _schedule(
@@ -196,60 +197,82 @@ def _recent(records: list[Record], sensors: dict[str, Sensor]) -> tuple[Record, 
     return tuple(records[max(older - 1, 0):])
 
 
-def _corrected(tracks: Tracks, expected: kalman.Expected, found: Detections, hit: Ints, used: Ints) -> Tracks:
+@dataclass(slots=True)
+class _Rows:
+    """Tracks under construction: the columns of `Tracks`, still unchecked and not yet copied or sealed."""
+
+    id: Ints
+    state: Floats
+    cov: Floats
+    existence: Floats
+    updated: Ints
+    hits: Ints
+    moved: Bools
+
+    def __getitem__(self, rows: Ints | Bools) -> _Rows:
+        if rows.dtype == np.bool_ and rows.all():
+            return self
+        return _Rows(
+            self.id[rows], self.state[rows], self.cov[rows], self.existence[rows], self.updated[rows],
+            self.hits[rows], self.moved[rows],
+        )  # fmt: skip
+
+    def joined(self, other: _Rows) -> _Rows:
+        """Return the rows of both."""
+        return _Rows(
+            np.concatenate([self.id, other.id]), np.concatenate([self.state, other.state]),
+            np.concatenate([self.cov, other.cov]), np.concatenate([self.existence, other.existence]),
+            np.concatenate([self.updated, other.updated]), np.concatenate([self.hits, other.hits]),
+            np.concatenate([self.moved, other.moved]),
+        )  # fmt: skip
+
+    def frozen(self, t: int) -> Tracks:
+        """Return the finished tracks; the columns may not be used any more."""
+        return Tracks(
+            t, owned(self.id), owned(self.state), owned(self.cov), owned(self.existence), owned(self.updated),
+            owned(self.hits), owned(self.moved),
+        )  # fmt: skip
+
+
+def _corrected(tracks: Tracks, expected: kalman.Expected, found: Detections, hit: Ints, used: Ints) -> _Rows:
     """Update the tracks in rows `hit`, each by one of the detections in rows `used`."""
-    state, cov = tracks.state.copy(), tracks.cov.copy()
-    updated, hits = tracks.updated.copy(), tracks.hits.copy()
+    state, cov, updated, hits = tracks.state.copy(), tracks.cov.copy(), tracks.updated.copy(), tracks.hits.copy()
+    moved = tracks.moved.copy()
     rows = kalman.Expected(expected.z[hit], expected.jacobian[hit], expected.spread[hit])
     state[hit], cov[hit] = kalman.update(state[hit], cov[hit], rows, found.z[used], found.variance[used])
     updated[hit] = tracks.t
     hits[hit] += 1
-    return replace(tracks, state=state, cov=cov, updated=updated, hits=hits)
+    return _Rows(tracks.id, state, cov, tracks.existence, updated, hits, moved)
 
 
-def _newborn(seen: Observation, rows: Bools, density: Floats, births: Ints, p: Tracking) -> Tracks:
+def _newborn(seen: Observation, rows: Bools, density: Floats, births: Ints, p: Tracking) -> _Rows:
     """Start a track from each detection in `rows`."""
     found = seen.found[rows]
     state, cov = kalman.born(found.z, found.variance, seen.pose, p.cross_speed_sigma)
     n = len(found)
-    return Tracks(
-        seen.t, births[rows], state, cov, existence.newborn(density[rows], seen.sensor, p), np.full(n, seen.t),
+    return _Rows(
+        births[rows], state, cov, existence.newborn(density[rows], seen.sensor, p), np.full(n, seen.t),
         np.ones(n, np.int64), np.zeros(n, bool),
     )  # fmt: skip
 
 
-def _with_moved(tracks: Tracks, p: Tracking) -> Tracks:
-    """Mark what is faster than `moving_speed` by three standard deviations; once marked, it stays so."""
-    velocity = tracks.state[:, 2:]
-    speed = np.hypot(velocity[:, 0], velocity[:, 1])
-    along = velocity / np.maximum(speed, 1e-9)[:, None]
-    variance = np.sum(along * (tracks.cov[:, 2:, 2:] @ along[:, :, None])[:, :, 0], axis=1)
-    moving = speed - 3 * np.sqrt(np.maximum(variance, 0.0)) > p.moving_speed
-    return replace(tracks, moved=tracks.moved | moving)
+def _moving(velocity: Floats, cov: Floats, p: Tracking) -> Bools:
+    """Return what is faster than `moving_speed` by three standard deviations."""
+    square = np.sum(velocity * velocity, axis=1)
+    spread = np.sum(velocity * (cov[:, 2:, 2:] @ velocity[:, :, None])[:, :, 0], axis=1) / square
+    return np.asarray(np.sqrt(square) - 3 * np.sqrt(np.maximum(spread, 0.0)) > p.moving_speed)
 
 
-def _bounded(tracks: Tracks, p: Tracking) -> Tracks:
-    """Drop what is too unlikely, and beyond `tracks_max` the least certain; order by id."""
+def _bounded(tracks: _Rows, p: Tracking) -> _Rows:
+    """Drop what is too unlikely, and beyond `tracks_max` the least certain; order by id; mark what moves for good."""
     keep = tracks.existence >= p.delete_existence
     if keep.sum() > p.tracks_max:
         ranked = np.lexsort((tracks.id, -tracks.existence))
         keep[ranked[p.tracks_max:]] = False
-    rows = np.nonzero(keep)[0]
-    return _rows(tracks, rows[np.argsort(tracks.id[rows])])
-
-
-def _rows(tracks: Tracks, rows: Ints | Bools) -> Tracks:
-    if rows.dtype == np.bool_ and rows.all():
-        return tracks
-    return Tracks(
-        tracks.t, tracks.id[rows], tracks.state[rows], tracks.cov[rows], tracks.existence[rows],
-        tracks.updated[rows], tracks.hits[rows], tracks.moved[rows],
-    )  # fmt: skip
-
-
-def _joined(a: Tracks, b: Tracks) -> Tracks:
-    return Tracks(
-        a.t, np.concatenate([a.id, b.id]), np.concatenate([a.state, b.state]), np.concatenate([a.cov, b.cov]),
-        np.concatenate([a.existence, b.existence]), np.concatenate([a.updated, b.updated]),
-        np.concatenate([a.hits, b.hits]), np.concatenate([a.moved, b.moved]),
-    )  # fmt: skip
+    tracks = tracks[keep]
+    if not (np.diff(tracks.id) > 0).all():
+        tracks = tracks[np.argsort(tracks.id)]
+    fast = (tracks.state[:, 2] ** 2 + tracks.state[:, 3] ** 2) > p.moving_speed * p.moving_speed
+    rows = np.nonzero(fast & ~tracks.moved)[0]
+    tracks.moved[rows] = _moving(tracks.state[rows, 2:], tracks.cov[rows], p)
+    return tracks
