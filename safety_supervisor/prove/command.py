@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from safety_supervisor import vehicle_file
 from safety_supervisor.core.config import Config
-from safety_supervisor.prove import certificate, claims, jobs, report, second_opinion, solvers
+from safety_supervisor.prove import certificate, claims, jobs, ledger, report, second_opinion, solvers
 from safety_supervisor.prove.claims import Claim, ClaimError
 from safety_supervisor.prove.jobs import Report
 
@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", metavar="FILE", type=Path, help="prove nothing: check this certificate, in a second")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results as JSON")
     parser.add_argument("--smt2", metavar="DIR", type=Path, help="write every query as SMT-LIB 2")
+    parser.add_argument("--ledger", metavar="FILE", type=Path, help="write the ledger of all claims as Markdown")
+    parser.add_argument("--safety-case", metavar="FILE", type=Path, help="renew the generated part of this document")
     parser.add_argument("--proofs", metavar="DIR", type=Path, help="folder of claim files (default: the shipped one)")
 
 
@@ -56,8 +58,10 @@ def _refuse(args: argparse.Namespace) -> None:
     if (args.certificate or args.check) and not args.config:
         option = "--certificate" if args.certificate else "--check"
         raise ClaimError(f"{option} needs --config: a certificate is about one vehicle file")
-    if args.certificate and (args.only or args.proofs):
-        raise ClaimError("--certificate covers all shipped claims: leave --only and --proofs out")
+    for option in ("certificate", "ledger", "safety_case"):
+        if getattr(args, option) and (args.only or args.proofs):
+            name = option.replace("_", "-")
+            raise ClaimError(f"--{name} covers all shipped claims: leave --only and --proofs out")
     if args.second_solver and importlib.util.find_spec("cvc5") is None:
         raise ClaimError("--second-solver needs the Python package 'cvc5', which is not installed")
 
@@ -111,6 +115,10 @@ def _write(args: argparse.Namespace, config: Config, reports: Sequence[Report]) 
         _write_queries(args.smt2, reports)
     if args.json:
         report.write_json(args.json, config, reports, versions)
+    if args.ledger:
+        args.ledger.write_text(ledger.text(config, reports), encoding="utf-8")
+    if args.safety_case:
+        ledger.write_summary(args.safety_case, reports)
     if args.certificate and good:
         entries = [report.entry(one) for one in reports]
         digest = vehicle_file.write_certificate(args.certificate, config, entries, versions)
