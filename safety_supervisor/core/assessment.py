@@ -153,6 +153,7 @@ CODES = (Code.ENVELOPE, Code.NEAR_FIELD, Code.EXPECTED_MOTION, Code.TTC, Code.EX
 
 def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config) -> Assessment:
     """Judge every track and arc against the path; raises nothing, NaN ends in EMERGENCY_STOP."""
+    tracks = tracks.take(_heard(tracks, config))
     objects = objects_of(tracks, arcs, situation, config)
     rated = rate(objects, situation.path, situation, config)
     threats = list(_threats(objects, rated, tracks, arcs, situation.ego))
@@ -171,6 +172,14 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
         worst.track if worst else None, _lead(objects, rated, tracks, config),
         (*told, *(reason for _, reason in reasons)), tuple(threats), cap,
     )  # fmt: skip
+
+
+def _heard(tracks: Tracks, config: Config) -> Bools:
+    """Return which tracks may demand anything at all; one with a broken number is always heard."""
+    a = config.authority
+    unlikely = tracks.existence < min(a.speed_cap, a.near_field, a.lead)
+    whole = np.isfinite(tracks.state).all(axis=1) & np.isfinite(tracks.cov).all(axis=(1, 2))
+    return np.asarray(~(unlikely & whole & np.isfinite(tracks.existence)))
 
 
 def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config) -> Objects:

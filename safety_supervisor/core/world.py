@@ -169,6 +169,11 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.id)
 
+    def take(self, rows: Ints | Bools) -> Tracks:
+        """Return the tracks of some rows."""
+        return Tracks(self.t, self.id[rows], self.state[rows], self.cov[rows], self.existence[rows], self.updated[rows],
+                      self.hits[rows], self.moved[rows])
+
 
 class Echo(enum.Enum):
     """What a transducer says; `CLEAR` is free up to range_max, `BLIND` says nothing."""
