@@ -5,7 +5,7 @@ a smaller closing acceleration only lowers the closing distance).
 """
 
 from safety_supervisor.core import envelopes, motion
-from safety_supervisor.prove.claims import RANGES, WITHOUT, Dual, claim, rate_of
+from safety_supervisor.prove.claims import RANGES, VEHICLE, WITHOUT, Dual, claim, rate_of
 
 
 def margin_at_the_end(gap, closing_speed, closing_acceleration, horizon):
@@ -23,10 +23,15 @@ def margin_with_double_way(gap, closing_speed, closing_acceleration, horizon):
     return gap - 2 * motion.largest_closing(closing_speed, closing_acceleration, horizon)
 
 
+def horizon_of(world):
+    """Any horizon, or the one of the vehicle file."""
+    return world.group("expected").ttc if world.scope == VEHICLE else world.real("horizon", 0)
+
+
 def situation(world):
     """Any gap, closing speed and acceleration over any horizon, and the gap left at a moment within it."""
     gap, speed, acceleration = world.real("gap"), world.real("closing_speed"), world.real("closing_acceleration")
-    horizon, moment = world.real("horizon", 0), world.real("moment", 0)
+    horizon, moment = horizon_of(world), world.real("moment", 0)
     world.assume("the moment is within the horizon", moment <= horizon)
     left = gap - (speed * moment + acceleration * moment * moment / 2)
     world.show("gap left", left)
@@ -36,7 +41,6 @@ def situation(world):
 @claim(
     "TTC-1",
     "At every moment within the horizon the gap left is at least the margin.",
-    scopes=(RANGES,),
     controls={
         "end of the horizon only": {"margin": margin_at_the_end},
         "sign of the acceleration lost": {"margin": margin_without_sign},
@@ -116,7 +120,6 @@ def moved(world, who, speed, acceleration, moment):
     "TTC-5",
     "Also when ego or the object comes to a stop within the horizon: no contact earlier than the margin says.",
     basis="constant accelerations with standstill clamp of both, against the shipped margin, which has no clamp",
-    scopes=(RANGES,),
     controls={
         "end of the horizon only": {"margin": margin_at_the_end},
         "sign of the acceleration lost": {"margin": margin_without_sign},
@@ -125,7 +128,7 @@ def moved(world, who, speed, acceleration, moment):
     },
 )
 def standstill(world, margin=envelopes.ttc_margin):
-    gap, horizon, moment = world.real("gap"), world.real("horizon", 0), world.real("moment", 0)
+    gap, horizon, moment = world.real("gap"), horizon_of(world), world.real("moment", 0)
     ego, ahead = world.real("ego_speed", 0), world.real("object_speed", 0)
     ego_acceleration, object_acceleration = world.real("ego_acceleration"), world.real("object_acceleration")
     world.assume("the moment is within the horizon", moment <= horizon)

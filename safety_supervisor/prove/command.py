@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", metavar="FILE", type=Path, help="prove nothing: check this certificate, in a second")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results as JSON")
     parser.add_argument("--smt2", metavar="DIR", type=Path, help="write every query as SMT-LIB 2")
+    parser.add_argument(
+        "--witnesses", metavar="DIR", type=Path,
+        help="write why each query has no solution, for proofs/check_witnesses.py (slow: use --only)",
+    )  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", type=Path, help="write the ledger of all claims as Markdown")
     parser.add_argument("--safety-case", metavar="FILE", type=Path, help="renew the generated part of this document")
     parser.add_argument("--proofs", metavar="DIR", type=Path, help="folder of claim files (default: the shipped one)")
@@ -82,7 +87,8 @@ def _prove(args: argparse.Namespace, config: Config) -> int:
     chosen = _chosen(claims.load(folder), args.only or ["*"])
     source = args.config or "default parameters"
     print(f"{source}: parameters {config.digest[:12]}, core {vehicle_file.core_digest()[:12]}, Z3 {solvers.version()}")
-    options = jobs.Options(smt2=bool(args.smt2), second=args.second_solver, ablation=args.ablation)
+    options = jobs.Options(smt2=bool(args.smt2), second=args.second_solver, ablation=args.ablation,
+                           witnesses=bool(args.witnesses))  # fmt: skip
     reports = []
     for one in _watched(jobs.examine_all(chosen, folder, config, options, args.jobs), chosen):
         tqdm.write("\n".join(report.describe(one)))
@@ -113,6 +119,8 @@ def _write(args: argparse.Namespace, config: Config, reports: Sequence[Report]) 
         versions["cvc5"] = second_opinion.version()
     if args.smt2:
         _write_queries(args.smt2, reports)
+    if args.witnesses:
+        _write_witnesses(args.witnesses, config, reports)
     if args.json:
         report.write_json(args.json, config, reports, versions)
     if args.ledger:
@@ -132,3 +140,13 @@ def _write_queries(folder: Path, reports: Sequence[Report]) -> None:
         for number, text in enumerate(one.smt2, 1):
             name = f"{one.claim}.{one.scope.replace(' ', '_')}.{number:03d}.smt2"
             (folder / name).write_text(text, encoding="utf-8")
+
+
+def _write_witnesses(folder: Path, config: Config, reports: Sequence[Report]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in reports:
+        if one.witness is not None:
+            head = {"claim": one.claim, "title": one.title, "vehicle": config.vehicle.name, "scope": one.scope}
+            data = {**head, "missing": one.unwitnessed, "queries": one.witness}
+            file = folder / f"{config.vehicle.name}.{one.claim}.json"
+            file.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

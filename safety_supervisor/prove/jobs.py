@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from safety_supervisor.core.config import Config
 from safety_supervisor.prove import claims, engine, solvers
@@ -29,6 +30,7 @@ class Options:
     smt2: bool = False
     second: bool = False
     ablation: bool = False
+    witnesses: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class Report:
     contradicted: Sequence[str] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
     """Result without each assumption."""
+    witness: Sequence[Mapping[str, Any]] | None = None
+    """The queries with their witnesses, as they go into a file."""
+    unwitnessed: int = 0
+    """Cases for which no witness was found."""
 
     @property
     def refuted_controls(self) -> int:
@@ -76,11 +82,17 @@ def examine(claim: Claim, scope: str, config: Config, options: Options, second: 
     weights = {}
     if options.ablation:
         weights = engine.weight_of_assumptions(claim, scope, config, outcome.assumptions)
+    witness, unwitnessed = None, 0
+    if options.witnesses and outcome.result == PROVED and scope == claim.scopes[-1] and not claim.exhaustive:
+        from safety_supervisor.prove import witnesses  # the only use of linear programming
+
+        witness, unwitnessed = witnesses.of_queries(outcome.queries)
     return Report(
         claim.id, claim.title, claim.basis, scope, claim.exhaustive, _plain(outcome),
         {text: _plain(control) for text, control in result.controls.items()}, result.seconds,
         engine.code_under_proof(claim, scope, config), len(outcome.queries), texts if options.smt2 else (),
         dict(Counter(said)), [q.text for q, s in zip(asked, said, strict=False) if s == "contradicted"], weights,
+        witness, unwitnessed,
     )  # fmt: skip
 
 

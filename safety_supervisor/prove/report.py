@@ -29,6 +29,9 @@ def describe(report: Report) -> Iterator[str]:
         if control.result != REFUTED:
             yield f"        control is {control.result}, not REFUTED: {text}; {control.detail}".rstrip("; ")
     yield from (f"        cvc5 contradicts a query: {text}" for text in report.contradicted)
+    if report.witness is not None:
+        cases = sum(len(query["cases"]) for query in report.witness)
+        yield f"        witnesses for {cases} of {cases + report.unwitnessed} cases"
     for name, without in report.weights.items():
         says = {PROVED: "carries no weight", REFUTED: "carries weight"}.get(without, f"{without} without it")
         yield f"        {says}: {name}"
