@@ -366,7 +366,7 @@ def test_command_proves_writes_and_reports(tmp_path, capsys):
     assert "PROVED" in capsys.readouterr().out.splitlines()[-1]
     data = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert {entry["result"] for entry in data["results"]} == {PROVED}
-    written = sorted((tmp_path / "q").glob("TTC-1.*.smt2"))
+    written = sorted((tmp_path / "q").glob("TTC-1.any_parameters.*.smt2"))
     assert len(written) == data["results"][0]["queries"]
     assert "(set-logic QF_NRA)" in written[0].read_text(encoding="utf-8")
 
