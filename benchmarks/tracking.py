@@ -1,8 +1,11 @@
-"""Run the radar tracker on a simulated scene and write its confirmed tracks: python benchmarks/tracking.py SCENE.npz
+"""Run the radar tracker on simulated scenes, score it, compare it, time it (README.md has the formats).
+
+    python benchmarks/tracking.py SCENE.npz --tracks OUT.npz --json OUT.json [--peer stonesoup] [--plots OUT.html]
+    python benchmarks/tracking.py --cost [--peer stonesoup]
 
 The scene gives the pose and velocity of the sensor, so no odometry is needed: each scan goes through the same `step`
-as in the supervisor. Only the detections are read, never the truth or their source. The tracks are written for an
-evaluation that knows the truth; CPU time per scan is printed.
+as in the supervisor. The tracker reads only the detections, never the truth or their source; the scoring that follows
+reads the truth, when the scene has it.
 """
 
 from __future__ import annotations
@@ -10,11 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from the source tree, installed or not
+
+import tracking_scores as scores
 
 from safety_supervisor.core.config import Config, Sensor, Tracking, with_values
 from safety_supervisor.core.tracking.association import canonical, merged
@@ -22,9 +31,32 @@ from safety_supervisor.core.tracking.ego import SensorPose
 from safety_supervisor.core.tracking.radar import Observation, step
 from safety_supervisor.core.world import Floats, Tracks, nanoseconds
 
-RADAR = Sensor(
-    topic="radar", half_angle=math.radians(60.0), range_min=1.0, range_max=200.0, sigma_range_rate=0.1
-)
+RADAR = Sensor(topic="radar", half_angle=math.radians(60.0), range_min=1.0, range_max=200.0, sigma_range_rate=0.1)
+
+SCENE: dict[str, Any] = {
+    "tracking.extent_sigma": 0.0,
+    "tracking.cluster_distance": 0.0,
+    "tracking.odometry_drift": 0.0005,
+    "tracking.lateral_psd": 0.1,
+    "tracking.cross_speed_sigma": 4.0,
+    "tracking.clutter_rate": 12.5,
+    "tracking.unseen_time": 4.0,
+}
+"""In what the scenes differ from a vehicle; README.md gives the reason for each."""
+
+LEVELS = {"stop": (0.99, 0), "emergency": (0.9999, Config().authority.hits), "emergency_3_hits": (0.9999, 3)}
+"""Existence and detections from which a track is scored."""
+
+OPERATING = (0.5, 0.9, 0.97, 0.99, 0.999, 0.9999, 0.99999)
+"""Existences of the operating curve."""
+
+COST = ((30, 10), (100, 20), (300, 40))
+"""Targets and clutter per scan of the timing."""
+
+
+def scene_config(values: dict[str, Any] | None = None) -> Config:
+    """Return the parameters for scenes of point targets, with `values` (dotted keys) changed further."""
+    return with_values(Config(), SCENE | (values or {}))
 
 
 def observations(scene: dict[str, Floats], p: Tracking) -> Iterator[Observation]:
@@ -36,18 +68,19 @@ def observations(scene: dict[str, Floats], p: Tracking) -> Iterator[Observation]
         yield Observation(nanoseconds(float(t)), found, SensorPose(*scene["sensor"][k]), RADAR)
 
 
-def run(scene: dict[str, Floats], p: Tracking) -> tuple[list[Tracks], float]:
-    """Return the tracks after each scan, and the CPU time per scan [s]."""
-    tracks, history, next_id = Tracks(), [], 1
+def run(scene: dict[str, Floats], p: Tracking) -> tuple[list[Tracks], Floats]:
+    """Return the tracks after each scan, and the CPU time of each scan [s]."""
+    tracks, history, next_id, spent = Tracks(), [], 1, []
     started = time.process_time()
     for seen in observations(scene, p):
         tracks, births = step(tracks, seen, np.full(len(seen.found), -1), next_id, p)
         next_id = max(next_id, int(births.max(initial=0)) + 1)
         history.append(tracks)
-    return history, (time.process_time() - started) / max(len(history), 1)
+        spent.append(time.process_time())
+    return history, np.diff(spent, prepend=started)
 
 
-def table(history: list[Tracks], threshold: float) -> dict[str, Floats]:
+def table(history: list[Tracks], threshold: float) -> dict[str, Any]:
     """Return the tracks with at least `threshold` existence as one row per scan and track."""
     chosen = [(k, tracks, tracks.existence >= threshold) for k, tracks in enumerate(history)]
     return {
@@ -59,35 +92,145 @@ def table(history: list[Tracks], threshold: float) -> dict[str, Floats]:
         "vy": np.concatenate([tracks.state[rows, 3] for _, tracks, rows in chosen]),
         "cov": np.concatenate([tracks.cov[rows] for _, tracks, rows in chosen]),
         "existence": np.concatenate([tracks.existence[rows] for _, tracks, rows in chosen]),
+        "hits": np.concatenate([tracks.hits[rows] for _, tracks, rows in chosen]),
     }
+
+
+def peer_run(scene: dict[str, Floats], p: Tracking) -> tuple[dict[str, Any], float]:
+    """Return the rows of Stone Soup's tracks and its CPU time per scan [s]."""
+    import tracking_peer  # optional
+
+    scans = [(s.t / 1e9, s.found.z, s.found.variance, s.pose) for s in observations(scene, p)]
+    return tracking_peer.run(scans)
+
+
+def crowd(targets: int, clutter: int, seed: int = 0, scans: int = 200) -> dict[str, Floats]:
+    """Return a scene of so many objects in view at all times, in the format of the scenes, without truth."""
+    rng = np.random.default_rng(seed)
+    place = np.column_stack([rng.uniform(10, 195, targets), rng.uniform(-1, 1, targets)])
+    xy = np.column_stack([place[:, 0] * np.cos(place[:, 1]), place[:, 0] * np.sin(place[:, 1])])
+    velocity = np.column_stack([rng.normal(0, 1, targets), rng.normal(0, 0.3, targets)])
+    rows, off = [], [0]
+    for k in range(scans):
+        at = xy + velocity * 0.05 * k
+        distance = np.hypot(at[:, 0], at[:, 1])
+        z = np.column_stack([distance, np.arctan2(at[:, 1], at[:, 0]), np.sum(at * velocity, axis=1) / distance])
+        z = (z + rng.normal(size=z.shape) * (0.3, 0.004, 0.1))[rng.random(targets) < 0.9]
+        false = rng.uniform((1.0, -1.04, -45.0), (200.0, 1.04, 15.0), (rng.poisson(clutter), 3))
+        both = rng.permutation(np.concatenate([z, false]))
+        n = len(both)
+        noise = np.column_stack([np.zeros(n), np.full(n, 0.3), np.full(n, 0.004), np.full(n, -1.0)])
+        rows.append(np.column_stack([np.full(n, k), both, noise]))
+        off.append(off[-1] + n)
+    return {"t": np.arange(scans) * 0.05, "sensor": np.zeros((scans, 5)), "det": np.concatenate(rows),
+            "off": np.array(off)}  # fmt: skip
+
+
+def cost(peer: bool) -> dict[str, Any]:
+    """Return the CPU time per scan [ms] for each size, and the peer's over its first scans."""
+    p = scene_config({"tracking.tracks_max": 1000}).tracking
+    figures = {}
+    for targets, clutter in COST:
+        scene = crowd(targets, clutter)
+        history, spent = run(scene, p)
+        settled = spent[50:] * 1000
+        own = {"mean_ms": float(settled.mean()), "median_ms": float(np.median(settled)),
+               "tracks": float(np.mean([len(h) for h in history[50:]]))}  # fmt: skip
+        if peer:
+            short = scene | {"t": scene["t"][:20]}
+            own["peer_ms"] = 1000 * peer_run(short, p)[1]
+            own["times_faster"] = own["peer_ms"] / own["mean_ms"]
+        figures[f"{targets}+{clutter}"] = own
+    return figures
+
+
+def evaluate(scene: dict[str, Floats], history: list[Tracks]) -> dict[str, Any]:
+    """Return the figures at each level, and the operating curve over existence."""
+    rows = table(history, min(OPERATING))
+    figures: dict[str, Any] = {name: scores.score(scene, rows, *level) for name, level in LEVELS.items()}
+    points = [scores.score(scene, rows, existence) for existence in OPERATING]
+    names = ("missed_per_scan", "false_per_scan", "false_tracks_per_hour", "latency_mean")
+    figures["operating"] = [
+        {"existence": e} | {n: point[n] for n in names} for e, point in zip(OPERATING, points, strict=True)
+    ]
+    return figures
+
+
+def plots(figures: dict[str, Any], file: Path) -> None:
+    """Draw GOSPA and NEES over time and the operating curve into one HTML file."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    titles = ("GOSPA over time [m]", "NEES(4) over time, ideal 4", "Existence: misses against false tracks")
+    page = make_subplots(rows=3, cols=1, subplot_titles=titles)
+    for name in [n for n in ("stop", "peer") if n in figures]:
+        f = figures[name]
+        time_ = np.arange(len(f["gospa_by_scan"])) * 0.05 + scores.SKIP * 0.05
+        page.add_trace(go.Scatter(x=time_, y=f["gospa_by_scan"], name=f"GOSPA {name}"), row=1, col=1)
+        page.add_trace(go.Scatter(y=f["nees_by_second"], name=f"NEES {name}"), row=2, col=1)
+    curve = figures["operating"]
+    page.add_trace(
+        go.Scatter(x=[c["false_per_scan"] for c in curve], y=[c["missed_per_scan"] for c in curve],
+                   text=[f"{c['existence']:g}" for c in curve], mode="lines+markers+text", name="existence"),
+        row=3, col=1)  # fmt: skip
+    page.update_xaxes(title_text="s", row=1, col=1)
+    page.update_xaxes(title_text="s", row=2, col=1)
+    page.update_xaxes(title_text="false per scan", row=3, col=1)
+    page.update_yaxes(title_text="missed per scan", row=3, col=1)
+    page.update_layout(height=1100)
+    page.write_html(file, include_plotlyjs=True)
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Track one scene, write its tracks, return its figures."""
+    values = {f"tracking.{k}": json.loads(v) for k, v in (item.split("=") for item in args.set)}
+    scene, p = dict(np.load(args.scene)), scene_config(values).tracking
+    history, spent = run(scene, p)
+    rows = table(history, args.existence)
+    if args.tracks:
+        np.savez_compressed(args.tracks, allow_pickle=False, **rows)
+    figures: dict[str, Any] = {
+        "scans": len(history), "cpu_ms_per_scan": 1000 * float(spent.mean()),
+        "cpu_ms_median": 1000 * float(np.median(spent)),
+        "confirmed_per_scan": len(rows["id"]) / max(len(history), 1), "confirmed_tracks": len(np.unique(rows["id"])),
+        "tracks_per_scan": sum(map(len, history)) / max(len(history), 1),
+    }  # fmt: skip
+    if "truth" in scene:
+        figures |= evaluate(scene, history)
+    if args.peer:
+        theirs, seconds = peer_run(scene, p)
+        figures["peer"] = {"cpu_ms_per_scan": 1000 * seconds}
+        if "truth" in scene:
+            figures["peer"] |= scores.score(scene, theirs, 0.0)
+    return figures
+
+
+def brief(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures without the long series."""
+    long = ("gospa_by_scan", "nees_by_second")
+    return {k: brief(v) if isinstance(v, dict) else v for k, v in figures.items() if k not in long}
 
 
 def main() -> None:
     """Read a scene, track it, report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scene", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scene", type=Path, nargs="?")
     parser.add_argument("--tracks", type=Path, help="write the confirmed tracks to this npz file")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--existence", type=float, default=0.9, help="confirmed from this existence on")
+    parser.add_argument("--existence", type=float, default=0.9, help="tracks are written from this existence on")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="tracking parameter")
+    parser.add_argument("--peer", choices=["stonesoup"], help="the same scans through this tracker, when installed")
+    parser.add_argument("--plots", type=Path, help="draw the figures into this HTML file")
+    parser.add_argument("--cost", action="store_true", help="time scans of 30, 100 and 300 targets instead")
     args = parser.parse_args()
-    values = {"tracking.odometry_drift": 0.0}  # the pose is given, and exactly
-    values |= {f"tracking.{k}": json.loads(v) for k, v in (item.split("=") for item in args.set)}
-    scene = dict(np.load(args.scene))
-    history, cpu = run(scene, with_values(Config(), values).tracking)
-    rows = table(history, args.existence)
-    if args.tracks:
-        np.savez_compressed(args.tracks, allow_pickle=False, **rows)
-    figures = {
-        "scans": len(history),
-        "cpu_ms_per_scan": 1000 * cpu,
-        "confirmed_per_scan": len(rows["id"]) / max(len(history), 1),
-        "confirmed_tracks": len(np.unique(rows["id"])),
-        "tracks_per_scan": sum(map(len, history)) / max(len(history), 1),
-    }
+    if not args.cost and not args.scene:
+        parser.error("a scene, or --cost")
+    figures = cost(bool(args.peer)) if args.cost else measure(args)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    if args.plots and "operating" in figures:
+        plots(figures, args.plots)
+    print(json.dumps(brief(figures), indent=2))
 
 
 if __name__ == "__main__":
