@@ -67,6 +67,7 @@ def falling(world, speed, distance, duration):
     "FALL-1",
     "Response phase: needed distance and time fall as ego drives and time passes.",
     basis="A1, A3",
+    inductive=True,
     controls={"ego accelerates more than assumed": {WITHOUT: A1}, "response time stands still": {"tick": 0}},
 )
 def response_phase(world, tick=-1):
@@ -80,6 +81,7 @@ def response_phase(world, tick=-1):
     "FALL-2",
     "Start of the ramp: the shipped needs cover those inside the ramp, also if it starts early.",
     basis="A1, A2",
+    inductive=True,
     controls={
         "ramp that lasts brake / jerk": {"needs": needs_with_short_ramp},
         "no ramp": {"needs": needs_without_ramp},
@@ -96,6 +98,7 @@ def start_of_the_ramp(world, needs=shipped_needs):
     "FALL-3",
     "Ramp and brake phase: needed distance and time fall, and are not negative, while ego moves.",
     basis="A2, A3; the brake phase is a ramp that has reached -assumed_brake and stays there",
+    inductive=True,
     controls={"ego brakes less than the ramp": {WITHOUT: A2}, "half the brake": {"share": Fraction(1, 2)}},
 )
 def ramp_and_brake_phase(world, share=1):
@@ -166,10 +169,17 @@ def commanded_profile(world, commanded=None, assumed=None):
     start = world.real("ego_acceleration")
     world.assume(A1, start <= acceleration)
     since = world.real("time since the fallback acts", 0)
+    speed = world.real("ego_speed", 0, world.group("odd").speed_max)
+    world.assume("A2 ego still moves", speed > 0)
     command = np.maximum(start - jerk * since, -brake)
     ramp = np.maximum(acceleration - p.assumed_jerk * since, -p.assumed_brake)
     world.show("commanded acceleration", command)
     world.show("assumed acceleration", ramp)
+    world.tell(
+        "ego {speed} m/s, {since} s after the fallback began to act: its acceleration is {command} m/s^2, the envelope"
+        " counts on {ramp} m/s^2",
+        speed=speed, since=since, command=command, ramp=ramp,
+    )  # fmt: skip
     return command <= ramp
 
 
@@ -196,6 +206,12 @@ def commanded_travel(world, commanded=None, assumed=None):
     travel, time = exact_travel(world, s, response, brake, jerk)
     world.show("assumed stopping distance", distance)
     world.show("commanded stopping distance", travel)
+    world.tell(
+        "ego {speed} m/s, response {response} s at {acceleration} m/s^2: the commanded stop takes {travel} m, {time} s,"
+        " the envelope counts on {distance} m, {duration} s: what stands in between is hit",
+        speed=s.speed, response=response, acceleration=s.acceleration,
+        travel=travel, time=time, distance=distance, duration=duration,
+    )  # fmt: skip
     return {"stops within the assumed distance": travel <= distance, "and time": time <= duration}
 
 

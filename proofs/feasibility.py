@@ -95,6 +95,7 @@ def standing_object(world, share=1):
     "Any object, moving at will: throughout the commit interval the margin of the fallback never falls.",
     basis="F2, A4; path_margin as shipped, response running from commit + actuation delay down to the actuation delay",
     scopes=(RANGES,),
+    inductive=True,
     controls={
         "the response time stands still": {"tick": 0},
         "ego drives faster than planned": {WITHOUT: F2},
@@ -119,8 +120,8 @@ def moving_object(world, tick=-1):
 
 @claim(
     "FEA-4",
-    "Object that brakes, discrete tick: after the commit interval the fallback needs no more than there is.",
-    basis="the margin at the tick against way and speed of both at the next one; ego keeps its speed, A4 as energy",
+    "Object that brakes, discrete tick: whenever within the commit interval, the fallback needs no more than there is.",
+    basis="way and speed of both then; ego keeps its speed, A4 as energy; `response left` holds the actuation delay",
     scopes=(RANGES,),
     controls={
         "response time without the commit interval": {"share": 0},
@@ -128,20 +129,19 @@ def moving_object(world, tick=-1):
     },
 )
 def braking_object(world, share=1):
-    p, acceleration, actuation, remaining, since = worst_case(world)
-    world.assume(F1, remaining >= 0)
-    speed, object_speed = world.real("ego_speed", 0), world.real("object_speed", 0)
+    p = world.group("envelope")
+    gap, speed, object_speed = world.real("gap"), world.real("ego_speed", 0), world.real("object_speed", 0)
+    since, left = world.real("since", 0), world.real("response left", 0)
     then, way = world.real("object_speed then", 0), world.real("object_way", 0)
+    acceleration = world.real("acceleration", 0)
     energy = then * then + 2 * p.object_brake_max * way >= object_speed * object_speed
     world.assume("A4 the object's energy falls no faster", energy)
-    gap = world.real("gap")
-    rest = (acceleration, p)
-    world.assume("not slower than the object", then <= object_speed)
-    passed = envelopes.longitudinal_margin(gap, speed, object_speed, share * (since + remaining) + actuation, *rest)
+    world.assume("not faster than at the tick", then <= object_speed)
+    passed = envelopes.longitudinal_margin(gap, speed, object_speed, share * since + left, acceleration, p)
     # What ego needs beyond the object's own braking distance; where it needs nothing more, LON-5 speaks.
-    need = envelopes.longitudinal_margin(0, speed, then, actuation, *rest)
+    need = envelopes.longitudinal_margin(0, speed, then, left, acceleration, p)
     world.assume("the fallback then needs some of the gap", need < 0)
-    left = gap - speed * since + way + need
+    margin = gap - speed * since + way + need
     world.show("margin at the tick", passed)
-    world.show("margin of the fallback then", left)
-    return left >= passed
+    world.show("margin of the fallback then", margin)
+    return margin >= passed

@@ -85,6 +85,7 @@ def situation(world):
     "LON-1",
     "Response phase: the margin never falls.",
     basis="RSS 2017, Definition 1 and Lemma 2; A1, A3, A4",
+    inductive=True,
     controls={
         "the lead's brake alone, as in the textbook": {"margin": textbook_margin},
         "response time dropped": {"margin": margin_without_response},
@@ -109,6 +110,7 @@ def response_phase(world, margin=envelopes.longitudinal_margin):
     "LON-2",
     "Start of the ramp: the shipped margin is no larger than the one inside the ramp, also if it starts early.",
     basis="A1, A2: from here on the ramp bounds ego's acceleration",
+    inductive=True,
     controls={
         "ramp that lasts brake / jerk": {"margin": margin_with_short_ramp},
         "sign of the margin flipped": {"margin": margin_with_flipped_sign},
@@ -128,6 +130,7 @@ def start_of_the_ramp(world, margin=envelopes.longitudinal_margin):
     "LON-3",
     "Ramp phase: the margin never falls while ego moves, also when ego stops inside the ramp.",
     basis="A2, A3, A4",
+    inductive=True,
     controls={
         "ego brakes less than the ramp": {WITHOUT: "A2 ego accelerates by at most the ramp"},
         "the object brakes harder than assumed": {WITHOUT: A4},
@@ -148,6 +151,7 @@ def ramp_phase(world):
     "LON-4",
     "Brake phase: the margin never falls while ego moves.",
     basis="A2, A3, A4; it starts where the ramp ends",
+    inductive=True,
     controls={
         "ego brakes less than assumed": {WITHOUT: "A2 ego brakes by at least assumed_brake"},
         "the object brakes harder than assumed": {WITHOUT: A4},

@@ -84,6 +84,7 @@ def ramp(world, command=motion.stop_acceleration):
     "STOP-3",
     "Every tick of a stop takes a step towards `least`, or takes least * period off the speed, until standstill.",
     basis="S1, S2; so after ceil(least / step) + ceil(speed / (least * period)) ticks ego stands",
+    inductive=True,
     controls={
         "the ramp starts anew": {"command": from_zero},
         "the road leaves less": {WITHOUT: "S2 the road leaves least"},

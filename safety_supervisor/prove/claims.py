@@ -55,6 +55,9 @@ class World(Protocol):
     def show(self, name: str, value: Any) -> None:
         """Print this value along with a counterexample."""
 
+    def tell(self, text: str, **values: Any) -> None:
+        """Tell a counterexample in words: `text` with `{name}` for each value."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -67,6 +70,8 @@ class Claim:
     scopes: Sequence[str] = (RANGES, VEHICLE)
     controls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     exhaustive: bool = False
+    inductive: bool = False
+    """It is a step of an induction or a rate: a counterexample is a state that no motion need ever reach."""
 
 
 def claim(
@@ -76,9 +81,10 @@ def claim(
     controls: Mapping[str, Mapping[str, Any]],
     basis: str = "",
     scopes: Sequence[str] = (RANGES, VEHICLE),
+    inductive: bool = False,
 ) -> Callable[[Callable[..., Any]], Claim]:
     """Declare a claim that a solver decides; the controls run in the first scope."""
-    return lambda body: Claim(id, title, body, basis, scopes, controls)
+    return lambda body: Claim(id, title, body, basis, scopes, controls, inductive=inductive)
 
 
 def enumerated(

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from safety_supervisor import vehicle_file
 from safety_supervisor.core.config import Config
-from safety_supervisor.prove import certificate, claims, jobs, ledger, report, second_opinion, solvers
+from safety_supervisor.prove import certificate, claims, counterexample, jobs, ledger, report, second_opinion, solvers
 from safety_supervisor.prove.claims import Claim, ClaimError
 from safety_supervisor.prove.jobs import Report
 
@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", metavar="FILE", type=Path, help="prove nothing: check this certificate, in a second")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results as JSON")
     parser.add_argument("--smt2", metavar="DIR", type=Path, help="write every query as SMT-LIB 2")
+    parser.add_argument(
+        "--counterexample", metavar="DIR", type=Path, help="write the numbers of each REFUTED claim, one file a claim"
+    )
     parser.add_argument(
         "--witnesses", metavar="DIR", type=Path,
         help="write why each query has no solution, for proofs/check_witnesses.py (slow: use --only)",
@@ -117,6 +120,10 @@ def _write(args: argparse.Namespace, config: Config, reports: Sequence[Report]) 
     versions = {"z3": solvers.version()}
     if args.second_solver:
         versions["cvc5"] = second_opinion.version()
+    for one in reports if args.counterexample else ():
+        file = counterexample.write(args.counterexample, config, one)
+        if file:
+            print(f"counterexample of {one.claim} written to {file}")
     if args.smt2:
         _write_queries(args.smt2, reports)
     if args.witnesses:

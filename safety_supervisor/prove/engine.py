@@ -97,9 +97,15 @@ def code_under_proof(claim: Claim, scope: str, config: Config) -> list[str]:
     found: set[str] = set()
 
     def note(frame: FrameType, event: str, _argument: Any) -> None:
-        module = str(frame.f_globals.get("__name__", ""))
+        module, caller = (str(f.f_globals.get("__name__", "")) if f else "" for f in (frame, frame.f_back))
         name = frame.f_code.co_name
-        if event == "call" and module.startswith(CORE) and name[0] not in "_<" and not module.startswith(VOCABULARY):
+        if (
+            event == "call"
+            and caller != Group.__module__
+            and module.startswith(CORE)
+            and name[0] not in "_<"
+            and not module.startswith(VOCABULARY)
+        ):
             found.add(f"{module.removeprefix(CORE)}.{name}")
 
     before = sys.getprofile()
@@ -179,6 +185,9 @@ class SymbolicWorld:
     def show(self, name: str, value: Any) -> None:
         """Nothing to print yet: the replay of a counterexample does."""
 
+    def tell(self, text: str, **values: Any) -> None:
+        """Nothing to tell yet either."""
+
 
 def _operand(bound: Any) -> Any:
     return bound.expression if isinstance(bound, Term) else exact(bound)
@@ -192,6 +201,7 @@ class ReplayWorld:
         self.scope = scope
         self.shown: dict[str, str] = {}
         self.broken: list[str] = []
+        self.words = ""
         self._values = values
         self._kind = kind
 
@@ -220,6 +230,9 @@ class ReplayWorld:
 
     def show(self, name: str, value: Any) -> None:
         self.shown[name] = _short(value)
+
+    def tell(self, text: str, **values: Any) -> None:
+        self.words = text.format(**{name: f"{float(value):.3g}" for name, value in values.items()})
 
 
 def _short(value: Any) -> str:
@@ -336,7 +349,8 @@ class Exploration:
             return self._outcome(UNKNOWN, f"{words}; this does not replay", values)
         on = [kind for kind, failed in (("fractions", fails), ("floats", fails_on_floats)) if failed]
         how = f"replayed on {' and '.join(on)}" if on else "irrational, not replayed"
-        return self._outcome(REFUTED, f"{words}; {how}", values)
+        step = "; this breaks the induction, the state need not be reachable" if self.claim.inductive else ""
+        return self._outcome(REFUTED, f"{words}; {how}{step}", values)
 
     def _replay(self, values: Mapping[str, Fraction], kind: Callable[[Any], Any]) -> tuple[bool | None, str]:
         """Run the same body on plain numbers; return whether it fails there, and what it showed.
@@ -353,6 +367,7 @@ class Exploration:
             return None, ""
         named = conclusion if isinstance(conclusion, Mapping) else {"conclusion": conclusion}
         shown = ", ".join(f"{name} = {value}" for name, value in world.shown.items())
+        shown = "; ".join(filter(None, (shown, world.words)))
         broken = [text for text in world.broken if text != self.without]
         return not broken and not all(named.values()), shown
 

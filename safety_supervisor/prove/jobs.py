@@ -59,6 +59,8 @@ class Report:
     """The queries with their witnesses, as they go into a file."""
     unwitnessed: int = 0
     """Cases for which no witness was found."""
+    inductive: bool = False
+    """A counterexample need not be reachable."""
 
     @property
     def refuted_controls(self) -> int:
@@ -92,7 +94,7 @@ def examine(claim: Claim, scope: str, config: Config, options: Options, second: 
         {text: _plain(control) for text, control in result.controls.items()}, result.seconds,
         engine.code_under_proof(claim, scope, config), len(outcome.queries), texts if options.smt2 else (),
         dict(Counter(said)), [q.text for q, s in zip(asked, said, strict=False) if s == "contradicted"], weights,
-        witness, unwitnessed,
+        witness, unwitnessed, claim.inductive,
     )  # fmt: skip
 
 

@@ -1,0 +1,139 @@
+"""What proofs leave behind: ledger, safety case, counterexamples in words and as files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from safety_supervisor import vehicle_file
+from safety_supervisor.prove import claims, command, counterexample, engine, jobs, ledger
+from safety_supervisor.prove.claims import VEHICLE, Claim, ClaimError
+from safety_supervisor.prove.engine import PROVED, REFUTED
+
+ROOT = Path(__file__).resolve().parents[1]
+LEDGER = ROOT / "proofs" / "LEDGER.md"
+SAFETY_CASE = ROOT / "docs" / "safety_case.md"
+PROOFS = vehicle_file.share_dir("proofs")
+CLAIMS = claims.load(PROOFS)
+CAR = vehicle_file.vehicles()["passenger_car"]
+
+WEAK = """\
+fallback: {emergency_deceleration: 2.5, emergency_jerk: 1.5, firm_deceleration: 2.5, comfort_deceleration: 2.0}
+envelope: {assumed_brake: 3.0, assumed_jerk: 15.0}
+"""
+"""What published stacks do: trigger with 3 m/s^2, then brake with 2.5 m/s^2 that builds up at 1.5 m/s^3."""
+
+
+def arguments(*words):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def reports():
+    return list(jobs.examine_all(CLAIMS, PROOFS, vehicle_file.load(CAR), jobs.Options(), 1))
+
+
+@pytest.mark.slow
+def test_the_ledger_is_true(reports):
+    fresh = ledger.text(vehicle_file.load(CAR), reports)
+    renew = "safety-supervisor prove --config config/passenger_car.yaml --second-solver --ledger proofs/LEDGER.md"
+    assert list(ledger.stable(LEDGER.read_text(encoding="utf-8"))) == list(ledger.stable(fresh)), f"renew it: {renew}"
+
+
+@pytest.mark.slow
+def test_the_safety_case_is_true(reports, tmp_path):
+    copy = tmp_path / "case.md"
+    text = SAFETY_CASE.read_text(encoding="utf-8")
+    copy.write_text(text.replace("PROVED", "UNKNOWN"), encoding="utf-8")
+    ledger.write_summary(copy, reports)
+    written = copy.read_text(encoding="utf-8")
+    assert written.partition(ledger.BEGIN)[2].partition(ledger.END)[0] in text, "renew it: prove --safety-case"
+
+
+def test_the_second_solver_confirmed_at_least_95_percent():
+    rows = [re.search(r"Z3 (\d+), cvc5 (\d+) \|$", line) for line in LEDGER.read_text(encoding="utf-8").splitlines()]
+    asked, confirmed = (sum(int(row[k]) for row in rows if row) for k in (1, 2))
+    assert asked > 2000
+    assert confirmed >= 0.95 * asked
+
+
+def test_every_claim_of_the_ledger_is_evidence_in_the_safety_case():
+    text = SAFETY_CASE.read_text(encoding="utf-8").partition(ledger.BEGIN)[0]
+    named = set(re.findall(r"[A-Z]+-\d+", text))
+    for first, last in re.findall(r"([A-Z]+-\d+) to ([A-Z]+-\d+)", text):
+        kind, low, high = first.split("-")[0], int(first.split("-")[1]), int(last.split("-")[1])
+        named |= {f"{kind}-{n}" for n in range(low, high + 1)}
+    assert {claim.id for claim in CLAIMS} - named == set()
+    assert {name for name in named if name.split("-")[0] not in ("SIL",)} - {c.id for c in CLAIMS} == set()
+
+
+def test_a_document_without_generated_part_is_refused(tmp_path):
+    document = tmp_path / "case.md"
+    document.write_text("# nothing\n", encoding="utf-8")
+    with pytest.raises(ClaimError, match="no generated part"):
+        ledger.write_summary(document, [])
+
+
+def test_the_ledger_covers_all_claims_or_is_refused(tmp_path):
+    for option in ("--ledger", "--safety-case"):
+        with pytest.raises(ClaimError, match="covers all shipped claims"):
+            command.run(arguments(option, tmp_path / "x.md", "--only", "LON-1"))
+
+
+def test_a_vehicle_that_brakes_less_than_assumed_gets_a_counterexample_in_words(tmp_path, capsys):
+    vehicle = tmp_path / "weak.yaml"
+    vehicle.write_text(WEAK, encoding="utf-8")
+    out = tmp_path / "found"
+    assert command.run(arguments("--config", vehicle, "--only", "FALL-[56]", "--counterexample", out)) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"FALL-5 +REFUTED", printed)
+    assert re.search(r"ego [\d.]+ m/s, [\d.]+ s after the fallback began to act: its acceleration is -[\d.]+", printed)
+    assert re.search(r"ego [\d.]+ m/s, response .* the commanded stop takes [\d.]+ m, .* is hit", printed)
+    data = json.loads((out / "vehicle.FALL-6.this_vehicle.json").read_text(encoding="utf-8"))
+    assert data["reachable"] is True
+    assert data["situation"]["ego_speed"] == float(Fraction(data["values"]["speed"]["exact"]))
+    assert len(list(out.iterdir())) == 2
+
+
+@pytest.mark.parametrize("id_", ["FALL-5", "FALL-6"])
+def test_a_weak_vehicle_gets_no_certificate(id_, tmp_path, monkeypatch):
+    vehicle = tmp_path / "weak.yaml"
+    vehicle.write_text(WEAK, encoding="utf-8")
+    monkeypatch.setattr(command.claims, "load", lambda _folder: [c for c in CLAIMS if c.id == id_])
+    assert command.run(arguments("--config", vehicle, "--certificate", tmp_path / "c.json")) == 1
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_a_counterexample_that_only_breaks_induction_is_labelled(tmp_path):
+    claim = next(c for c in CLAIMS if c.id == "LON-1")
+    config = vehicle_file.load(CAR)
+    outcome = engine.run(claim, VEHICLE, config, claim.controls["response time dropped"])
+    assert outcome.result == REFUTED
+    assert "breaks the induction, the state need not be reachable" in outcome.detail
+    report = jobs.Report("LON-1", "", "", VEHICLE, False, outcome, {}, 0.0, inductive=claim.inductive)
+    data = json.loads(counterexample.write(tmp_path, config, report).read_text(encoding="utf-8"))
+    assert data["reachable"] is False
+    assert set(data["situation"]) >= {"ego_speed", "object_speed", "response"}
+
+
+def test_what_is_proved_has_no_counterexample(tmp_path):
+    report = jobs.Report("X", "", "", VEHICLE, False, engine.Outcome(PROVED), {}, 0.0)
+    assert counterexample.write(tmp_path / "none", vehicle_file.load(CAR), report) is None
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_claim_tells_its_counterexample():
+    def body(world):
+        x = world.real("x", 3, 9)
+        world.tell("ego {x} m/s", x=x)
+        return x < 3
+
+    outcome = engine.run(Claim("X", "", body), VEHICLE, vehicle_file.load(CAR))
+    assert re.search(r"; ego \d m/s; replayed", outcome.detail)
