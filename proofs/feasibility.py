@@ -52,7 +52,9 @@ def commit_interval(world, commit=Timing.commit.fget):
     world.assume(TICK, tick <= timing.period + timing.overrun)
     world.assume(GATE, silence <= timing.gate_timeout)
     held = commit(timing)
-    return {"next tick": tick <= held, "gate": silence <= held}
+    late = timing.period + timing.overrun
+    tight = (held == late) | (held == timing.gate_timeout)
+    return {"next tick": tick <= held, "gate": silence <= held, "tight": tight}
 
 
 def worst_case(world):
