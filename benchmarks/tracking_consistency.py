@@ -30,6 +30,7 @@ DT, SECONDS = 0.05, 30.0
 SCALE, SPEED_NOISE, YAW_RATE_NOISE = 0.991, 0.05, 0.002
 """Of odometry: share of the true speed that it reads, noise [m/s], [rad/s]."""
 DETECTED = 0.8
+EGO_HALF_WIDTH = Config().vehicle.width / 2
 NEAR = 0.8
 """A track within it [m] of a body belongs to it."""
 
@@ -144,10 +145,11 @@ def judged(tracks: Tracks, traffic: list[Body], true: Any, believed: Any, sensor
             rows.append((b.kind, False, *[np.nan] * 6))
             continue
         i = np.nonzero(own)[0][np.argmin(at[own, 0])]  # the near edge is what the envelope meets first
-        side = abs(center[1]) - half[1]
+        j = np.nonzero(own)[0][np.argmin(np.abs(at[own, 1]))]  # and the one nearest to ego's course sideways
+        side = max(abs(center[1]) - half[1], EGO_HALF_WIDTH)  # what reaches into ego's width is in the way anyhow
         rows.append((
             b.kind, True, center[0] - half[0] - at[i, 0], sd[i, 0], (motion[0] - true[3]) - (speed[i, 0] - believed[3]),
-            sd[i, 2], side - abs(at[i, 1]), sd[i, 1],
+            sd[i, 2], side - abs(at[j, 1]), sd[j, 1],
         ))  # fmt: skip
     return rows
 
