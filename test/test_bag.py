@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_messages_out_of_order_in_the_file_come_in_order_of_time(tmp_path):
     straight = contents(write(tmp_path / "straight", messages))
     # sqlite3 sorts by itself, MCAP within its chunks; two files one after the other are sorted by nobody.
     half = len(messages) // 2
-    for name, part in (("b", messages[:half]), ("a", messages[half:])):
+    for name, part in (("drive_1", messages[:half]), ("drive_0", messages[half:])):
         write(tmp_path / name, part)
         target = tmp_path / "split"
         target.mkdir(exist_ok=True)
@@ -224,6 +225,30 @@ def test_what_is_no_recording_is_refused_in_one_line(tmp_path, kind):
     assert str(path) in text
     assert "expected" in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("names", [("a.mcap", "b.mcap"), ("drive.mcap", "drive.db3"), ("drive_0.mcap", "other_1.mcap")])
+def test_a_folder_of_several_recordings_is_not_mixed_into_one(tmp_path, folder, names):
+    for name in names:
+        storage = "sqlite3" if name.endswith(".db3") else "mcap"
+        shutil.copy(next((folder / storage).glob("*." + name.split(".")[1])), tmp_path / name)
+    with pytest.raises(BagError, match="several recordings"):
+        open_bag(tmp_path)
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mcap")
+    for path in (tmp_path / "pipe.mcap", tmp_path):
+        with pytest.raises(BagError, match="expected a rosbag2 folder"):
+            open_bag(path)
+
+
+@pytest.mark.parametrize("size", range(13))
+def test_a_file_cut_off_in_its_first_bytes_is_refused_with_its_size(tmp_path, folder, size):
+    path = tmp_path / "start.mcap"
+    path.write_bytes((folder / "mcap" / "mcap.mcap").read_bytes()[:size])
+    with pytest.raises(BagError, match=f"ends after {size} bytes" if size else "the file is empty"):
+        open_bag(path)
 
 
 # --- writing --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ give the same sequence. Only topics that are asked for are deserialised.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,10 @@ from safety_supervisor.replay.salvage import DamagedMcap, DamagedSqlite, Definit
 
 EXPECTED = "expected a rosbag2 folder or a .mcap, .db3 or .bag file"
 FILES = (".mcap", ".db3", ".bag")
+SPLIT = re.compile(r"_\d+$")
+"""What tells the files of one recording apart: name_0.mcap, name_1.mcap."""
+SIZE_MIN = 13
+"""No file that begins as one of these is shorter [bytes]."""
 
 
 class BagError(Exception):
@@ -218,13 +223,15 @@ def open_bag(path: Path | str) -> Bag:
 def _open_sources(bag: Bag) -> None:
     """Open the whole if it is intact, else each file in it as far as it goes."""
     path = bag.path
-    files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.suffix in FILES)
+    if not path.is_file() and not path.is_dir():
+        raise BagError(f"{path}: neither a file nor a folder, {EXPECTED}")
+    files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.suffix in FILES and f.is_file())
     if path.is_dir() and not files and not (path / "metadata.yaml").exists():
         raise BagError(f"{path}: the folder holds no recording, {EXPECTED}")
     if path.is_file() and path.suffix not in FILES:
         raise BagError(f"{path}: not a recording by its name, {EXPECTED}")
-    if path.is_file() and path.stat().st_size == 0:
-        raise BagError(f"{path}: the file is empty, {EXPECTED}")
+    if path.is_file() and path.stat().st_size < SIZE_MIN:
+        raise BagError(f"{path}: the file {_size(path)}, {EXPECTED}")
     if path.is_file() or (path / "metadata.yaml").exists():
         try:
             bag._sources = [_Rosbags(path, bag._stack)]
@@ -235,11 +242,20 @@ def _open_sources(bag: Bag) -> None:
             problem = _short(error)
     else:
         problem = "metadata.yaml is missing"
+    recordings = {(SPLIT.sub("", file.stem), file.suffix) for file in files}
+    if len(recordings) > 1:
+        names = ", ".join(sorted(file.name for file in files)[:4])
+        raise BagError(f"{path}: holds several recordings ({names}), joined by no metadata.yaml; name one file")
     bag._sources = [source for file in files for source in _open_alone(file, bag)]
     if not bag._sources:
         raise BagError(f"{path}: cannot be read ({problem}), {EXPECTED}")
     bag.recovered = True
     bag.notes.insert(0, problem)
+
+
+def _size(path: Path) -> str:
+    size = path.stat().st_size
+    return f"ends after {size} bytes" if size else "is empty"
 
 
 def _open_alone(file: Path, bag: Bag) -> Iterator[Source]:
