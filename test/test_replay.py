@@ -71,6 +71,18 @@ def test_the_first_recorded_decision_takes_nothing_that_came_after_it():
     assert [[m[3] for m in batch] for _, batch in regrouped(messages, recorded)] == [[0], [1]]
 
 
+def test_a_count_of_a_recorded_decision_beyond_all_messages_takes_those_there_are():
+    recorded = [Recorded(5, {"a": 10**15}, 9, "", "")]
+    assert [len(batch) for _, batch in regrouped([("a", "T", 1, 0)], recorded)] == [1]
+
+
+@pytest.mark.parametrize("text", ['{"t": 1e400, "consumed": {}}', '{"t": 1, "consumed": {"a": 1e400}}', "[]", "1", ""])
+def test_a_text_that_is_no_decision_is_not_taken_for_one(tmp_path, text):
+    other = ("/decision", recordings.STRING, START + 1, make(recordings.STRING, {"data": text}))
+    path = write(tmp_path / "drive", [*drive(0.5), other])
+    assert replay(path, tmp_path / "out", Options(report=False))["recorded_decisions"] == 0
+
+
 # --- wiring and profiles --------------------------------------------------------------------------------------
 
 
@@ -292,6 +304,19 @@ def test_an_interrupted_replay_leaves_no_result(tmp_path, bag, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         replay(bag, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_replay_without_report_leaves_no_older_one_beside_its_results(tmp_path, bag):
+    replay(bag, tmp_path / "out")
+    replay(bag, tmp_path / "out", Options(report=False))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"decisions.jsonl", "summary.json"}
+
+
+def test_a_folder_in_the_place_of_a_result_is_named_before_anything_is_written(tmp_path, bag):
+    (tmp_path / "out" / "summary.json").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError, match=r"summary\.json"):
+        replay(bag, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.json"]
 
 
 # --- the real drive -------------------------------------------------------------------------------------------

@@ -80,6 +80,9 @@ def replay(path: Path, out: Path, options: Options | None = None) -> dict[str, A
     options = options or Options()
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is a file, expected a folder for the results", str(out))
+    for name in FILES:
+        if (out / name).is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder, expected to write a result there", str(out / name))
     with open_bag(path) as bag:
         config, source, notes = _config(bag, options)
         replayed = Run(bag, config)
@@ -91,6 +94,8 @@ def replay(path: Path, out: Path, options: Options | None = None) -> dict[str, A
             for name in FILES:
                 if (out / (name + PART)).exists():
                     os.replace(out / (name + PART), out / name)
+                else:  # an older report would tell of another replay
+                    (out / name).unlink(missing_ok=True)
         finally:
             for name in FILES:
                 (out / (name + PART)).unlink(missing_ok=True)
@@ -120,10 +125,10 @@ def _written(replayed: Run, out: Path, source: str, notes: Sequence[str], option
     if outcome is not None:
         result["scenario"] = outcome
     text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
-    (out / (FILES[1] + PART)).write_text(text + "\n", encoding="utf-8")
+    (out / (FILES[1] + PART)).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     if pictures is not None:
         page = report.page(result, pictures, ghost_path(replayed.bag))
-        (out / (FILES[2] + PART)).write_text(page, encoding="utf-8")
+        (out / (FILES[2] + PART)).write_text(page, encoding="utf-8", errors="backslashreplace")
     return result
 
 

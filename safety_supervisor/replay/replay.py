@@ -124,8 +124,8 @@ def regrouped(messages: Iterable[Stamped], recorded: Sequence[Recorded]) -> Iter
         batch: list[Stamped] = []
         for topic, count in sorted(decision.consumed.items()):
             queue = waiting.get(normalised(topic), deque())
-            for _ in range(count):
-                if queue and (i or queue[0][2] <= decision.logged):
+            for _ in range(min(count, len(queue))):
+                if i or queue[0][2] <= decision.logged:
                     batch.append(queue.popleft())
         yield decision.t, batch
 
@@ -147,7 +147,7 @@ def _recorded(msg: Any, logged: int) -> Recorded | None:
         data = json.loads(msg.data)
         consumed = {str(topic): int(n) for topic, n in data["consumed"].items()}
         return Recorded(int(data["t"]), consumed, logged, str(data.get("mode", "")), str(data.get("config", "")))
-    except (AttributeError, ValueError, KeyError, TypeError):
+    except (AttributeError, ValueError, KeyError, TypeError, OverflowError):
         return None  # some other topic of that name
 
 

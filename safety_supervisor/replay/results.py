@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -180,7 +181,7 @@ def summary(
     """Return the summary of a replay; everything in it but `processing` and `versions` follows from bag and config."""
     bag, c = run.bag, collector
     return {
-        "bag": bag.path.resolve().name,
+        "bag": os.fsencode(bag.path.resolve().name).decode(errors="replace"),
         "recovered": bag.recovered,
         "notes": [*bag.notes, *run.wiring.notes, *notes],
         "duration_s": round(seconds(c.end - c.start), 3),
