@@ -1,6 +1,7 @@
 """The command `safety-supervisor`: one verb per folder. Each verb is imported only when it is asked for.
 
-Exit codes: 0 done, 1 not proved or `--fail-on` reached, 2 usage and bad input, 130 interrupted. A problem is one line.
+Exit codes: 0 done, 1 not proved or `--fail-on` reached, 2 usage and bad input, 130 interrupted, 143 terminated, 141 the
+reader of the output went away before the work was done. A problem is one line.
 """
 
 from __future__ import annotations
@@ -10,20 +11,27 @@ import contextlib
 import difflib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from safety_supervisor import __version__
 
 NAME = "safety-supervisor"
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
 
 class CommandError(Exception):
     """A problem of the command line itself; one line."""
+
+
+class Terminated(BaseException):
+    """The process was asked to end; passes every handler of errors, so that what is half done is cleaned up."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +78,23 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    _streams()
+    code = UNREAD
     try:
         with contextlib.suppress(BrokenPipeError):
-            code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+            with _cleaned_up():
+                code = _dispatch(list(sys.argv[1:] if argv is None else argv))
             sys.stdout.flush()
             return code
         # The reader of our output has gone (`| head`): not an error of ours. Keep Python from flushing again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return DONE
+        return code
     except KeyboardInterrupt:
         print(f"\n{NAME}: interrupted, nothing is left half-written", file=sys.stderr)
         return INTERRUPTED
+    except Terminated as request:
+        print(f"{NAME}: terminated, nothing is left half-written", file=sys.stderr)
+        return 128 + int(request.args[0])
     except SystemExit as stop:  # --help and --version
         return stop.code if isinstance(stop.code, int) else DONE
     except Exception as error:
@@ -88,6 +102,40 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"{NAME}: error: {_one_line(error)}", file=sys.stderr)
         return USAGE
+
+
+def _streams() -> None:
+    """Make output possible whatever we were started with: a closed stream, or one that cannot hold every letter."""
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lasts as long as we do
+            setattr(sys, name, stream)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _cleaned_up() -> Iterator[None]:
+    """Let a request to end (SIGTERM, SIGHUP) unwind like Ctrl-C, and pass it on to the worker processes."""
+
+    def unwind(number: int, _: FrameType | None) -> None:
+        workers = sys.modules.get("multiprocessing")
+        for worker in workers.active_children() if workers else ():
+            worker.terminate()
+        raise Terminated(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    wanted = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in wanted:
+        signal.signal(number, unwind)
+    try:
+        yield
+    finally:
+        for number in wanted:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -101,7 +149,13 @@ def _dispatch(argv: list[str]) -> int:
             verb.function(verb.arguments)(own)
     if argv and not argv[0].startswith("-") and chosen is None:
         raise CommandError(_unknown(argv[0]))
-    arguments = parser.parse_args(argv)
+    if argv and chosen is None and argv[0] not in ("-h", "--help", "--version"):
+        names = ", ".join(verb.name for verb in VERBS)
+        raise CommandError(f"unknown option {argv[0]!r}: the verb comes first, one of {names}")
+    arguments, rest = parser.parse_known_args(argv)
+    if rest:
+        name = NAME if chosen is None else f"{NAME} {chosen.name}"
+        raise CommandError(f"unrecognized arguments: {' '.join(rest)} (see {name} --help)")
     if chosen is None:
         parser.print_help()
         return USAGE

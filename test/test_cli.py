@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from recordings import drive, write
+from recordings import START, drive, write
 
 from safety_supervisor import __version__, cli
 from safety_supervisor.core.config import GROUPS, Sensor, parameters
@@ -92,6 +97,63 @@ def test_a_reader_that_goes_away_is_no_error():
     )
     assert done.stderr == ""
     assert done.stdout.startswith("| parameter")
+
+
+def shell(command, *paths):
+    """Run a line in which `tool` and {} stand for the command and the paths."""
+    tool = f"{sys.executable} -m safety_supervisor"
+    line = command.replace("tool", tool).format(*(shlex.quote(str(path)) for path in paths))
+    bash = ["bash", "-o", "pipefail", "-c", line]
+    return subprocess.run(bash, cwd=ROOT, capture_output=True, check=False, timeout=60)
+
+
+def test_a_reader_that_goes_away_does_not_make_a_failure_a_success(tmp_path):
+    planless_end = [m for m in drive(2.0) if m[0] != "/policy/trajectory" or m[2] < START + 10**9]
+    path = write(tmp_path / "drive", planless_end)
+    for reader in ("true", "cat >&2"):
+        done = shell("tool replay {} --out {} --fail-on COMFORT_STOP | " + reader, path, tmp_path / "out")
+        assert done.returncode in ((cli.FAILED,) if reader != "true" else (cli.FAILED, cli.UNREAD))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 tool replay {} --out {}",
+        "tool replay {} --out {} >&-",
+        "tool replay {} --out {} --quiet 2>&-",
+    ],
+)
+def test_no_name_and_no_stream_stops_a_replay(tmp_path, bag, command):
+    path, out = tmp_path / "Fahrt ä 日本 \udcff", tmp_path / "out"
+    shutil.copytree(bag, path)
+    done = shell(command, path, out)
+    assert (done.returncode, done.stderr) == (0, b"")
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["bag"] == "Fahrt ä 日本 \ufffd"
+
+
+@pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_is_one_line_and_leaves_nothing(tmp_path, request_to_end):
+    path, out = write(tmp_path / "drive", drive(60.0)), tmp_path / "out"
+    arguments = [sys.executable, "-m", "safety_supervisor", "replay", str(path), "--out", str(out)]
+    with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        while process.poll() is None and not list(out.glob("*.part")):
+            time.sleep(0.02)
+        process.send_signal(request_to_end)
+        _, err = process.communicate(timeout=30)
+    assert err == "safety-supervisor: terminated, nothing is left half-written\n"
+    assert process.returncode == 128 + request_to_end
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [(("--config", "x"), "the verb comes first"), (("config", "--tabel"), "(see safety-supervisor config --help)")],
+)
+def test_a_wrong_option_says_where_help_is(capsys, arguments, wanted):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert wanted in one_line(err)
 
 
 def test_an_interruption_is_one_line_and_130(capsys, bag, tmp_path, monkeypatch):
