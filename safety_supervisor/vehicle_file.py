@@ -90,6 +90,8 @@ def unwrap(data: Mapping[str, Any], source: str) -> dict[str, Any]:
         (only,) = data.values()
         if isinstance(only, Mapping) and "ros__parameters" in only:
             inner = only["ros__parameters"]
+    elif any(isinstance(value, Mapping) and "ros__parameters" in value for value in data.values()):
+        raise ConfigError(f"{source}: has parameters of {', '.join(map(str, data))}, expected those of one node")
     if not isinstance(inner, Mapping):
         raise ConfigError(f"{source}: ros__parameters must be a mapping of parameter groups")
     return {str(key): value for key, value in inner.items() if key not in NODE_KEYS}

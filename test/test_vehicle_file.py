@@ -74,6 +74,7 @@ def test_only_the_parameters_that_every_node_has_are_passed_over():
         ("null\n", "the file has none"),
         ("- vehicle\n", "the file has none"),
         ("just text\n", "the file has none"),
+        ("/**:\n  ros__parameters: {}\nother:\n  ros__parameters: {}\n", "expected those of one node"),
         ("/**:\n  ros__parameters: 3\n", "ros__parameters must be a mapping"),
         ("/**:\n  ros__parameters:\n", "ros__parameters must be a mapping"),
         ("vehicle: {mass: .nan}\n", "vehicle.mass = nan is outside [1, 60000] kg"),
