@@ -17,7 +17,15 @@ from safety_supervisor.core.config import Sensor, Tracking, from_mapping
 from safety_supervisor.core.tracking import EgoHistory, TrackerState, track_radar
 from safety_supervisor.core.tracking import existence as ex
 from safety_supervisor.core.tracking import kalman as kf
-from safety_supervisor.core.tracking.association import Detections, Pairs, assign, canonical, gate, merged
+from safety_supervisor.core.tracking.association import (
+    Detections,
+    Pairs,
+    _normalised,
+    assign,
+    canonical,
+    gate,
+    merged,
+)
 from safety_supervisor.core.tracking.ego import SensorPose, sensor_pose
 from safety_supervisor.core.world import Odometry, RadarScan, Tracks, nanoseconds
 
@@ -131,6 +139,16 @@ def test_birth_inverts_the_measurement_and_carries_its_uncertainty():
     along = z[2] + math.hypot(POSE.vx, POSE.vy) * math.cos(bearing)
     prior = 25.0 + (along * math.tan(bearing)) ** 2
     assert np.allclose(cov[0], J @ np.diag([*variance, prior]) @ J.T, atol=1e-6)
+
+
+def test_the_gate_normalises_as_a_solver_would():
+    rng = np.random.default_rng(8)
+    A = rng.normal(size=(50, 3, 3))
+    spread, variance, residual = A @ A.transpose(0, 2, 1), rng.uniform(0.01, 2, (50, 3)), rng.normal(size=(50, 3))
+    distance, log_volume = _normalised(spread, variance, residual)
+    S = spread + variance[:, :, None] * np.eye(3)
+    assert np.allclose(distance, np.sum(residual * np.linalg.solve(S, residual[:, :, None])[:, :, 0], axis=1))
+    assert np.allclose(log_volume, np.linalg.slogdet(S)[1])
 
 
 def jacobian_of(state):
