@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safety_supervisor.core.assessment import NEAR_BOUND, RULES, VERDICT, assess
+from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.world import Code, Echo, Mode, Tracks, Verdict
 
@@ -405,12 +406,14 @@ def test_without_a_healthy_sensor_ahead_ego_stops():
 
 def test_speed_is_capped_to_what_can_be_stopped_in_the_range_that_is_seen():
     profile = (RESPONSE, 0.0, *GRIP)
-    stop = float(fallback_distance(20.0, *profile))
-    assert demand(clear_range=stop + 1.0) == Mode.NOMINAL
+    stop = float(fallback_distance(upper_speed(20.0, CONFIG.envelope), *profile))
+    assert demand(clear_range=stop + 0.1) == Mode.NOMINAL
+    assert demand(clear_range=stop - 0.1) == Mode.SPEED_CAP
     result = judge(clear_range=stop - 3.0)
     assert result.demand == Mode.SPEED_CAP
-    assert result.speed_cap == pytest.approx(float(speed_for_distance(stop - 3.0, *profile)))
-    assert float(fallback_distance(result.speed_cap, *profile)) <= stop - 3.0
+    driven = upper_speed(result.speed_cap, CONFIG.envelope)  # what a reading at the cap may mean at most
+    assert float(driven) == pytest.approx(float(speed_for_distance(stop - 3.0, *profile)))
+    assert float(fallback_distance(driven, *profile)) <= stop - 3.0
     assert dict(result.margins)["clear_distance"] < 0
 
 

@@ -13,6 +13,7 @@ from strategies import declared
 
 from safety_supervisor.core import fallback
 from safety_supervisor.core.config import GRAVITY
+from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.fallback import Manoeuvre, capped, grip, manoeuvre, stop
 from safety_supervisor.core.geometry import extrapolated_path
 from safety_supervisor.core.motion import fallback_distance
@@ -170,7 +171,7 @@ def test_on_a_straight_the_emergency_deceleration_is_there_and_in_a_sharp_bend_i
     assert grip(30.0, 0.0, CONFIG.odd) >= CONFIG.fallback.emergency_deceleration
     bend = path_of(plan(20.0, curvature=6.0 / 400.0), ego(20.0), 60.0)
     made, _ = halt(20.0, path=bend)
-    allowed = grip(20.0, 6.0 / 400.0, CONFIG.odd)
+    allowed = grip(float(upper_speed(20.0, CONFIG.envelope)), 6.0 / 400.0, CONFIG.odd)
     assert allowed < 5.0
     assert rates(made).min() == pytest.approx(-allowed, rel=0.02)
     assert rates(halt(20.0)[0]).min() == pytest.approx(-CONFIG.fallback.emergency_deceleration)
@@ -190,12 +191,22 @@ def bending_from(start):
 
 
 def test_a_bend_counts_as_far_as_twice_the_stopping_distance():
-    e, v = CONFIG.envelope, 10.0
+    e = CONFIG.envelope
+    v = float(upper_speed(10.0, e))
     ramp = e.assumed_brake / e.assumed_jerk + CONFIG.timing.commit + CONFIG.timing.actuation_delay
     twice = 2 * (v * ramp + v * v / (2 * e.assumed_brake))
-    assert fallback.brake_left(bending_from(twice - 3.0), ego(v), CONFIG) == pytest.approx(grip(v, 0.06, CONFIG.odd))
-    assert fallback.brake_left(bending_from(twice + 3.0), ego(v), CONFIG) == pytest.approx(grip(v, 0.0, CONFIG.odd))
+    assert fallback.brake_left(bending_from(twice - 3.0), ego(10.0), CONFIG) == pytest.approx(grip(v, 0.06, CONFIG.odd))
+    assert fallback.brake_left(bending_from(twice + 3.0), ego(10.0), CONFIG) == pytest.approx(grip(v, 0.0, CONFIG.odd))
     assert grip(v, 0.06, CONFIG.odd) < grip(v, 0.0, CONFIG.odd) - 1.0
+
+
+@pytest.mark.parametrize("friction", [0.2, 0.4, 0.8])
+def test_the_lateral_limit_of_a_plan_leaves_something_to_brake_with(friction):
+    odd = replace(CONFIG.odd, friction_min=friction)
+    limit = fallback.lateral_left(odd)
+    assert grip(10.0, limit / 100.0, odd) == pytest.approx(fallback.MIN_DECELERATION)
+    assert grip(10.0, 1.05 * limit / 100.0, odd) < fallback.MIN_DECELERATION
+    assert fallback.lateral_left(replace(CONFIG.odd, friction_min=0.05)) == 0.0
 
 
 def test_less_friction_brakes_less():

@@ -416,28 +416,34 @@ def _lead(o: Objects, rated: Rated, tracks: Tracks, config: Config) -> int | Non
 def _caps(
     o: Objects, rated: Rated, situation: Situation, margins: dict[str, float], config: Config
 ) -> tuple[float, list[tuple[Mode, Reason]]]:
-    """Return the largest admissible speed and what demands it, margins of the clear distance noted on the way."""
+    """Return the largest admissible speed reading and what demands it, the margin of the clear distance noted aside."""
     e, timing, a = situation.envelope, config.timing, situation.acceleration
     response = timing.commit + timing.actuation_delay
-    profile = (response, a, e.assumed_brake, e.assumed_jerk)
     v = abs(situation.ego.speed)
     fastest = max(v, float(np.max(situation.path.speed[situation.path.time <= 1.0], initial=0.0)))
-    margins["clear_distance"] = float(clear_distance_margin(situation.clear_range, v, response, a, e))
+    true_speed = _ego_speed(situation, config)
+    margins["clear_distance"] = float(clear_distance_margin(situation.clear_range, true_speed, response, a, e))
+
+    def reading(distance: float) -> float:
+        """The speed that may be read where at most the true speed is stopped within `distance`."""
+        true = float(speed_for_distance(distance, response, a, e.assumed_brake, e.assumed_jerk))
+        return max((true - e.speed_error) / (1 + e.speed_error_ratio), 0.0)
+
     limit = config.authority.static_range
     far = rated.met.hit & o.static & (rated.met.gap > limit) & (o.existence >= config.authority.speed_cap)
     options: list[tuple[float, Code, str]] = [
         (config.odd.speed_max, Code.OUT_OF_ODD, "the operational design domain ends"),
-        (float(speed_for_distance(situation.clear_range, *profile)), Code.CLEAR_DISTANCE,
+        (reading(situation.clear_range), Code.CLEAR_DISTANCE,
          f"sensors cover {situation.clear_range:.1f} m of the way and ego must be able to stop inside"),
     ]  # fmt: skip
     if far.any():
         nearest = float(rated.met.gap[far].min())
         text = f"what never moved stands {nearest:.0f} m ahead, at {limit:g} m there must be room to stop"
-        options.append((float(speed_for_distance(limit, *profile)), Code.CLEAR_DISTANCE, text))
+        options.append((reading(limit), Code.CLEAR_DISTANCE, text))
     reasons = [
         (Mode.SPEED_CAP, Reason(code, f"{fastest:.1f} m/s is above {cap:.1f} m/s: {text}"))
         for cap, code, text in options
-        if not fastest <= cap + e.speed_error
+        if not fastest <= cap
     ]
     if not situation.clear_range > 0:
         reasons = [(Mode.COMFORT_STOP, Reason(Code.CLEAR_DISTANCE, "no healthy sensor covers the direction of travel"))]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from safety_supervisor.core.config import GRAVITY, Config, Odd
+from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.geometry import Path
 from safety_supervisor.core.motion import grip_left, stop_acceleration
 from safety_supervisor.core.world import Floats, Mode, Odometry, Plan
@@ -53,6 +54,13 @@ def grip(speed: float, curvature: float, odd: Odd) -> float:
     return float(grip_left(speed, curvature, circle, downhill))
 
 
+def lateral_left(odd: Odd) -> float:
+    """Return the lateral acceleration [m/s^2] of a plan that still leaves MIN_DECELERATION to brake with, downhill."""
+    circle = GRAVITY * odd.friction_min * np.cos(odd.grade_max)
+    brake = MIN_DECELERATION + GRAVITY * np.sin(odd.grade_max)
+    return float(np.sqrt(np.maximum(circle * circle - brake * brake, 0.0)))
+
+
 def stop(path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, config: Config) -> tuple[Plan, float]:
     """Return the stopping trajectory along `path` and the acceleration demand [m/s^2] for this tick.
 
@@ -74,8 +82,8 @@ def brake_left(path: Path, ego: Odometry, config: Config) -> float:
     What that bend needs sideways is not there for braking; ego gets slower, so this is the worst of the manoeuvre.
     Twice, because less brake means a longer way.
     """
-    speed = abs(ego.speed)
     e = config.envelope
+    speed = float(upper_speed(abs(ego.speed), e))
     stopping = speed * (e.assumed_brake / e.assumed_jerk + config.timing.commit + config.timing.actuation_delay)
     stopping += speed * speed / (2 * e.assumed_brake)
     bend = np.abs(np.gradient(path.heading, path.s))[path.s <= 2 * stopping + path.s[1]]

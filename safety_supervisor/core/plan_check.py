@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from safety_supervisor.core.config import GRAVITY, Config
+from safety_supervisor.core.config import Config
+from safety_supervisor.core.fallback import lateral_left
 from safety_supervisor.core.geometry import MIN_STEP, angle_difference
 from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.world import Code, Finding, Floats, Odometry, Plan, seconds
@@ -92,13 +93,13 @@ def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
     acceleration = np.diff(np.abs(plan.speed)) / dt
     turn = np.abs(np.diff(np.unwrap(plan.yaw)))
     curvature = np.where(distance > 0.05, turn / np.maximum(distance, MIN_STEP), 0.0)
-    grip = GRAVITY * config.odd.friction_min
     speed_gap = np.abs(distance / dt - middle)
+    lateral_max = min(limits.lateral_acceleration_max, lateral_left(config.odd))
     checks = (
         (_worst(acceleration), limits.acceleration_max, "accelerates by", "m/s^2"),
         (_worst(-acceleration), limits.deceleration_max, "brakes by", "m/s^2"),
         (_worst(curvature), config.vehicle.curvature_max * 1.1, "bends by", "1/m"),
-        (_worst(middle * middle * curvature), min(limits.lateral_acceleration_max, grip), "asks lateral", "m/s^2"),
+        (_worst(middle * middle * curvature), lateral_max, "asks lateral", "m/s^2"),
         (_worst(np.where(distance < 0.05, turn, 0.0)), 0.1, "turns on the spot by", "rad"),
         (_worst(np.where(distance > 0.2, _slip(plan), 0.0)), SLIP_MAX, "moves off its own heading by", "rad"),
         (_worst(speed_gap - 0.3 * middle), 1.5, "moves faster or slower than its own speeds by", "m/s"),
