@@ -154,14 +154,26 @@ def certificate_path(vehicle_file: Path) -> Path:
 
 def core_digest() -> str:
     """SHA-256 of the normalised source of layers 0 to 4: comments, docstrings and layout do not count."""
+    return _source_digest(PACKAGE / "core")
+
+
+def claims_digest() -> str:
+    """SHA-256 of the normalised source of the claims, so that a certificate says what it is a certificate of.
+
+    Raises `FileNotFoundError` when the package was installed without its proofs.
+    """
+    return _source_digest(share_dir("proofs"))
+
+
+def _source_digest(folder: Path) -> str:
     total = hashlib.sha256()
-    for path in sorted((PACKAGE / "core").rglob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
-            if isinstance(body, list) and body and _is_docstring(body[0]):
-                del body[0]
-        total.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0")
+            if isinstance(body, list):
+                body[:] = [statement for statement in body if not _is_docstring(statement)]
+        total.update(path.relative_to(folder.parent).as_posix().encode() + b"\0")
         total.update(_canonical(tree).encode() + b"\0")
     return total.hexdigest()
 
@@ -193,6 +205,7 @@ def write_certificate(
         "vehicle": config.vehicle.name,
         "parameters": config.digest,
         "core": core_digest(),
+        "claims": claims_digest(),
         "solvers": dict(solvers),
         "results": [dict(r) for r in results],
     }
@@ -206,7 +219,8 @@ def matching_certificate(path: Path, config: Config) -> str | None:
         body = json.loads(path.read_text(encoding="utf-8"))
         results = body["results"]
         proved = bool(results) and all(r["result"] == "PROVED" for r in results)
-        same = (body["schema"], body["parameters"], body["core"]) == (CERTIFICATE_SCHEMA, config.digest, core_digest())
+        stated = (body["schema"], body["parameters"], body["core"], body["claims"])
+        same = stated == (CERTIFICATE_SCHEMA, config.digest, core_digest(), claims_digest())
     except (OSError, ValueError, KeyError, TypeError):
         return None  # absent or damaged: the vehicle is not proved, which shadow mode says aloud
     return _hash(body) if proved and same else None

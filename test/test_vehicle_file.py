@@ -176,8 +176,8 @@ def test_other_parameters_are_not_proved_by_it(car):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"parameters": "0" * 64}, {"core": "0" * 64}, {"schema": 99}, {"results": []}, {"results": None},
-        {"results": "PROVED"}, {"results": {"result": "PROVED"}}, {"results": [{"claim": "LON-1"}]},
+        {"parameters": "0" * 64}, {"core": "0" * 64}, {"claims": "0" * 64}, {"schema": 99}, {"results": []},
+        {"results": None}, {"results": "PROVED"}, {"results": {"result": "PROVED"}}, {"results": [{"claim": "LON-1"}]},
         {"results": [*PROVED, {"claim": "LON-2", "result": "UNKNOWN"}]}, {"results": [3]},
     ],
 )  # fmt: skip

@@ -34,6 +34,7 @@ def _mismatches(body: Any, config: Config) -> Iterator[str]:
         "schema": vehicle_file.CERTIFICATE_SCHEMA,
         "parameters": config.digest,
         "core": vehicle_file.core_digest(),
+        "claims": vehicle_file.claims_digest(),
     }
     for name, value in wanted.items():
         if body[name] != value:
