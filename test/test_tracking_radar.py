@@ -499,6 +499,17 @@ def test_an_unusable_detection_changes_nothing(bad):
     assert same(run(lambda k, t: ROWS, 5).tracks, run(lambda k, t: [*ROWS[:2], bad, *ROWS[2:]], 5).tracks)
 
 
+def test_unusable_detections_are_counted_once():
+    late = scan(TICK, *ROWS[:2], *BAD)
+    state = track_radar(TrackerState.empty(), (scan(0, *ROWS[:2], *BAD[:4]),), STILL, 0, config())
+    assert state.rejected == 4
+    state = track_radar(state, (scan(2 * TICK, *ROWS),), STILL, 2 * TICK, config())
+    assert state.rejected == 4
+    state = track_radar(state, (late,), STILL, 2 * TICK, config())  # the scan after it is processed again
+    assert state.rejected == 4 + len(BAD)
+    assert track_radar(state, (late,), STILL, 2 * TICK, config()).rejected == 4 + len(BAD)
+
+
 def test_a_scan_with_arrays_of_unequal_length_is_cut_to_the_shortest():
     broken = RadarScan("front", 0, np.array([20.0, 30.0]), np.array([0.0]), np.array([0.0, 0.0]))
     assert len(track_radar(TrackerState.empty(), (broken,), STILL, 0, config()).tracks) == 1

@@ -65,14 +65,18 @@ class Pairs:
     log_likelihood: Floats
 
 
+def usable(z: Floats, sensor: Sensor) -> Bools:
+    """Return which rows are finite, possible and in range."""
+    good = np.isfinite(z).all(axis=1) & (z[:, 0] > 0) & (z[:, 0] <= sensor.range_max * RANGE_MARGIN)
+    return np.asarray(good & (np.abs(z[:, 1]) <= np.pi) & (np.abs(z[:, 2]) <= RANGE_RATE_MAX))
+
+
 def canonical(z: Floats, sigma: Floats, sensor: Sensor, p: Tracking) -> Detections:
     """Return the detections that are usable, with standard deviations `sigma`, nearest first.
 
     Left out is what is not finite, absurd or beyond the range, and what exceeds `detections_max`.
     """
-    usable = np.isfinite(z).all(axis=1) & (z[:, 0] > 0) & (z[:, 0] <= sensor.range_max * RANGE_MARGIN)
-    usable &= (np.abs(z[:, 1]) <= np.pi) & (np.abs(z[:, 2]) <= RANGE_RATE_MAX)
-    rows = np.nonzero(usable)[0]
+    rows = np.nonzero(usable(z, sensor))[0]
     order = rows[np.argsort(z[rows, 0])]
     if not (np.diff(z[order, 0]) > 0).all():  # equal ranges are rare
         order = rows[np.lexsort((z[rows, 2], z[rows, 1], z[rows, 0]))]

@@ -110,11 +110,11 @@ def update(
 ) -> tuple[Floats, Floats]:
     """Correct N states by one measurement each; Joseph form, which stays symmetric and positive."""
     H = expected.jacobian
-    R = variance[:, :, None] * IDENTITY[:3, :3]
-    gain = np.linalg.solve(expected.spread + R, H @ cov).transpose(0, 2, 1)
+    gain = np.linalg.solve(expected.spread + variance[:, :, None] * IDENTITY[:3, :3], H @ cov).transpose(0, 2, 1)
     corrected = state + (gain @ innovation(z, expected.z)[:, :, None])[:, :, 0]
     keep = IDENTITY - gain @ H
-    return corrected, symmetric(keep @ cov @ keep.transpose(0, 2, 1) + gain @ R @ gain.transpose(0, 2, 1))
+    noise = (gain * variance[:, None, :]) @ gain.transpose(0, 2, 1)
+    return corrected, symmetric(keep @ cov @ keep.transpose(0, 2, 1) + noise)
 
 
 def born(z: Floats, variance: Floats, pose: SensorPose, cross_sigma: float) -> tuple[Floats, Floats]:

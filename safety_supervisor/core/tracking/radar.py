@@ -26,7 +26,7 @@ from safety_supervisor.core.world import (
 )
 
 from . import existence, kalman
-from .association import Detections, assign, canonical, gate, merged, owned
+from .association import Detections, assign, canonical, gate, merged, owned, usable
 from .ego import EgoHistory, SensorPose, sensor_pose
 
 REORDER = 3 * NANOSECONDS // 10
@@ -47,6 +47,8 @@ class Observation:
     found: Detections
     pose: SensorPose
     sensor: Sensor
+    rejected: int = 0
+    """Detections that were not usable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class TrackerState:
     tracks: Tracks = field(default_factory=Tracks)
     next_id: int = 1
     records: tuple[Record, ...] = ()
+    rejected: int = 0
+    """Detections that were left out so far because they were not finite, absurd or out of range."""
 
     @classmethod
     def empty(cls) -> TrackerState:
@@ -78,23 +82,24 @@ def track_radar(
 ) -> TrackerState:
     """Process the scans that arrived since the last tick and predict all tracks, tentative ones included, to `t`."""
     if not ego.samples:
-        return TrackerState(Tracks(t=t), state.next_id)
+        return TrackerState(Tracks(t=t), state.next_id, rejected=state.rejected)
     sensors = config.sensors_of("radar", "radar_tracks")
     latest = t + nanoseconds(config.health.future_tolerance)
     if state.records and state.records[-1].measured > latest:  # the clock was set back
-        state = TrackerState(next_id=state.next_id)
+        state = TrackerState(next_id=state.next_id, rejected=state.rejected)
     todo, kept = _schedule(state.records, scans, sensors, t, latest)
     known = {(r.scan.sensor, r.scan.t): r.births for r in state.records}
-    records, next_id = list(kept), state.next_id
+    records, next_id, rejected = list(kept), state.next_id, state.rejected
     for measured, scan in todo:
         seen = observe(scan, measured, ego, sensors[scan.sensor], config.tracking)
+        rejected += 0 if (scan.sensor, scan.t) in known else seen.rejected
         births = known.get((scan.sensor, scan.t), np.full(len(seen.found), -1))
         before = records[-1].after if records else Tracks(t=measured)
         after, births = step(before, seen, births, next_id, config.tracking)
         next_id = max(next_id, int(births.max(initial=0)) + 1)
         records.append(Record(measured, scan, frozen(births, np.int64), after))
     last = records[-1].after if records else Tracks(t=t)
-    return TrackerState(predicted(last, t, config.tracking), next_id, _recent(records, sensors))
+    return TrackerState(predicted(last, t, config.tracking), next_id, _recent(records, sensors), rejected)
 
 
 def observe(scan: RadarScan, measured: int, ego: EgoHistory, sensor: Sensor, p: Tracking) -> Observation:
@@ -112,7 +117,9 @@ def observe(scan: RadarScan, measured: int, ego: EgoHistory, sensor: Sensor, p: 
     sigma[:] = (sensor.sigma_range, sensor.sigma_azimuth, sensor.sigma_range_rate)
     sigma[:, 1] = np.hypot(sensor.sigma_azimuth, wander / np.maximum(z[:, 0], 1.0))
     found = canonical(z, sigma, sensor, p)
-    return Observation(measured, found if scan.from_objects else merged(found, p), sensor_pose(at, sensor), sensor)
+    found = found if scan.from_objects else merged(found, p)
+    sent = max(len(scan.range), len(scan.azimuth), len(scan.range_rate))
+    return Observation(measured, found, sensor_pose(at, sensor), sensor, sent - int(usable(z, sensor).sum()))
 
 
 def step(tracks: Tracks, seen: Observation, births: Ints, next_id: int, p: Tracking) -> tuple[Tracks, Ints]:
