@@ -1,0 +1,82 @@
+"""The tracking benchmark: what it scores, and that it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import tracking as benchmark
+import tracking_scores as scores
+
+SCANS = 100
+
+
+def scene():
+    """Two cars ahead of a radar at rest, in the arrays that scoring reads."""
+    t = np.arange(SCANS) * 0.05
+    truth = np.zeros((SCANS, 2, 8))
+    truth[:, 0, :4] = np.column_stack([40 + 2 * t, 0 * t, 2 + 0 * t, 0 * t])
+    truth[:, 1, :4] = np.column_stack([80 - 3 * t, 5 + 0 * t, -3 + 0 * t, 0 * t])
+    return {"t": t, "sensor": np.zeros((SCANS, 5)), "truth": truth, "tid": np.tile([7, 8], (SCANS, 1)),
+            "infov": np.ones((SCANS, 2), bool)}  # fmt: skip
+
+
+def rows(ids=(1, 2), offset=(0.0, 0.0), slots=(0, 1)):
+    truth = scene()["truth"][:, list(slots), :4]
+    n = SCANS * len(slots)
+    x = truth.reshape(n, 4)
+    return {"scan": np.repeat(np.arange(SCANS), len(slots)), "id": np.tile(ids[: len(slots)], SCANS),
+            "x": x[:, 0] + offset[0], "y": x[:, 1] + offset[1], "vx": x[:, 2], "vy": x[:, 3],
+            "cov": np.tile(np.eye(4), (n, 1, 1)), "existence": np.full(n, 0.99), "hits": np.full(n, 9)}  # fmt: skip
+
+
+def test_true_tracks_have_no_error():
+    figures = scores.score(scene(), rows(), 0.9)
+    assert figures["gospa"] == figures["nees"] == figures["velocity_rmse"] == 0
+    assert figures["missed_per_scan"] == figures["false_per_scan"] == figures["identity_switches"] == 0
+    assert figures["coverage_gap"] == figures["coverage_speed"] == figures["coverage_lateral"] == 1
+
+
+def test_gospa_of_an_offset_a_miss_and_a_false_track():
+    assert scores.score(scene(), rows(offset=(0.3, 0.4)), 0.9)["gospa"] == pytest.approx(0.5 * 2**0.5)
+    assert scores.score(scene(), rows(slots=(0,)), 0.9)["gospa"] == pytest.approx(5 / 2**0.5)
+    far = scores.score(scene(), rows(offset=(0.0, 30.0)), 0.9)
+    assert far["gospa"] == pytest.approx(10 / 2**0.5, rel=0.01)  # two missed and two false
+    assert far["false_tracks"] == 2
+
+
+def test_coverage_is_one_sided():
+    assert scores.score(scene(), rows(offset=(3.5, 0.0)), 0.9)["coverage_gap"] == 0  # the car is nearer than the track
+    assert scores.score(scene(), rows(offset=(-3.5, 0.0)), 0.9)["coverage_gap"] == 1
+
+
+def test_an_identity_switch_is_counted_once_for_each_object():
+    swapped = rows()
+    late = swapped["scan"] >= 50
+    swapped["id"] = np.where(late, swapped["id"] + 10, swapped["id"])
+    assert scores.score(scene(), swapped, 0.9)["identity_switches"] == 2
+
+
+def test_tracks_below_the_level_are_not_scored():
+    assert scores.score(scene(), rows(), 0.999)["missed_per_scan"] == 2
+    assert scores.score(scene(), rows(), 0.9, hits=10)["missed_per_scan"] == 2
+
+
+def test_a_crowd_is_tracked_and_written(tmp_path, monkeypatch, capsys):
+    crowd = benchmark.crowd(8, 4, scans=40)
+    np.savez(tmp_path / "scene.npz", **crowd)
+    out = tmp_path / "tracks.npz"
+    monkeypatch.setattr(sys, "argv", ["tracking.py", str(tmp_path / "scene.npz"), "--tracks", str(out)])
+    benchmark.main()
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["scans"] == 40
+    written = np.load(out)
+    assert {"scan", "id", "x", "y", "vx", "vy", "cov", "existence"} <= set(written.files)
+    assert written["existence"].min() >= 0.9
+    assert (written["scan"] == 39).sum() in (7, 8, 9)
