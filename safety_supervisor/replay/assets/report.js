@@ -330,7 +330,8 @@ function sector(arc, at, k) {
 }
 
 function ruler(k, width, height) {
-  const metres = [1, 2, 5, 10, 20, 50, 100].find((m) => m * k > 60) || 100, x = width - 20, y = height - 16;
+  const metres = [1, 2, 5, 10, 20, 50, 100].find((m) => m * k > 60) || 100;
+  const x = width - 20, y = width < 700 ? 28 : height - 16; // the legend needs the bottom of a narrow picture
   pen.strokeStyle = css("--soft");
   pen.lineWidth = 2;
   pen.beginPath(); pen.moveTo(x - metres * k, y); pen.lineTo(x, y); pen.stroke();
