@@ -236,6 +236,16 @@ def test_a_folder_of_several_recordings_is_not_mixed_into_one(tmp_path, folder, 
         open_bag(tmp_path)
 
 
+def test_messages_lost_in_the_middle_of_a_file_are_noticed(tmp_path, folder):
+    data = bytearray((folder / "mcap" / "mcap.mcap").read_bytes())
+    at = data.index(b"odom", len(data) // 3)
+    data[at - 60 : at] = bytes(60)  # the head of a message; no checksum guards it
+    (tmp_path / "hole.mcap").write_bytes(data)
+    with open_bag(tmp_path / "hole.mcap") as bag:
+        assert bag.recovered
+        assert "damaged" in bag.notes[-1]
+
+
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.mcap")
     for path in (tmp_path / "pipe.mcap", tmp_path):

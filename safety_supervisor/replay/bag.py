@@ -61,6 +61,8 @@ class _Rosbags:
         self.ros1 = path.suffix == ".bag"
         reader: Any = Reader1(path) if self.ros1 else Reader2(path)
         self._reader: Any = stack.enter_context(reader)
+        self.promised = int(self._reader.message_count)
+        """Messages that the recording says it has."""
         self._connections = sorted(self._reader.connections, key=lambda c: (c.topic, c.id))
         self.types = {c.topic: c.msgtype for c in self._connections}
         languages = {MessageDefinitionFormat.MSG: "msg", MessageDefinitionFormat.IDL: "idl"}
@@ -162,11 +164,19 @@ class Bag:
                 self._sorted = False
             newest = record.t
             self.start, self.end = min(self.start, newest), max(self.end, newest)
+        self._compare(sum(counts.values()))
         types = {name: kind for source in self._sources for name, kind in source.types.items()}
         self.topics = tuple(
             Topic(name, types[name], counts.get(name, 0), self._store(types[name]) is not None)
             for name in sorted(types)
         )
+
+    def _compare(self, found: int) -> None:
+        """Note when an otherwise readable recording has not all the messages that it says it has."""
+        promised = sum(source.promised for source in self._sources if isinstance(source, _Rosbags))
+        if not self.recovered and found != promised:
+            self.recovered = True
+            self.notes.append(f"damaged: {found} of {promised} messages could be read")
 
     def _store(self, msgtype: str) -> Any:
         """Type store that knows a message type: the embedded definition first, then the known ones; or None."""
