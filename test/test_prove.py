@@ -488,3 +488,14 @@ def test_no_certificate_when_a_claim_fails(tmp_path, monkeypatch):
     vehicle = vehicle_file.vehicles()["passenger_car"]
     assert command.run(arguments("--config", vehicle, "--certificate", tmp_path / "c.json")) == 1
     assert not (tmp_path / "c.json").exists()
+
+
+def test_a_claim_that_does_not_run_on_the_code_any_more_is_a_result_and_no_crash():
+    def body(world):
+        world.real("x", 0, 1)
+        raise AttributeError("no such term")
+
+    result = engine.decide(Claim("X-9", "broken", body, scopes=(VEHICLE,), controls={"any": {}}), VEHICLE, Config())
+    assert result.outcome.result == UNKNOWN
+    assert "no such term" in result.outcome.detail
+    assert not result.good

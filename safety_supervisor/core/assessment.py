@@ -116,6 +116,8 @@ class Situation:
     """Range that healthy sensors cover in the direction of travel [m]."""
     braking: bool
     """An MRM is under way: its own profile, not the plan's timing, is what happens next."""
+    recent_speed: float = 0.0
+    """Fastest that ego was while the present echo filters gathered their range rates [m/s]."""
     resting: bool = False
     """Ego stands and the plan leaves it there: there is nothing to brake."""
 
@@ -143,6 +145,8 @@ class Rated:
     expected: Expectation
     level: Ints
     """(N,) strongest mode the row may demand."""
+    told: Ints
+    """(N,) the same for the margins that are reported."""
     demand: Ints
     code: Ints
     """(N,) index into CODES of the rule that demands most."""
@@ -194,7 +198,7 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
             low = arc.range - config.envelope.sigma_k * arc.range_sigma if arc.echo is Echo.OBJECT else 0.0
             points.append(arc_points(arc, ego, max(low, 0.0)))
             rows.append(np.full(len(points[-1]), -1 - i))
-            approach.append(np.full(len(points[-1]), _approach(arc, ego, near.approach_noise)))
+            approach.append(np.full(len(points[-1]), _approach(arc, situation, near.approach_noise)))
     m, n = len(tracks), sum(map(len, points)) - len(tracks)
     age = np.array([seconds(ego.t - int(t)) for t in tracks.updated])
     c = config.corridor
@@ -228,8 +232,10 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     certain = o.near | (~inside & (met.along > -config.tracking.moving_speed))
     known = np.where(certain, np.inf, _known(path, situation, config))
     level = authority(o, met.gap, known, config)
+    # Their margin counts all the way: it is what would brake as soon as it is gone.
+    told = np.where(met.along > -config.tracking.moving_speed, authority(o, met.gap, np.inf, config), level)
     by_rule = np.where(met.hit & (not situation.resting), np.minimum(by_rule, level), Mode.NOMINAL)
-    return Rated(met, margin, soon, expected, level, by_rule.max(axis=0), by_rule.argmax(axis=0))
+    return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0))
 
 
 def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
@@ -241,7 +247,7 @@ def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -
     demand = np.where(margin >= EPS, Mode.NOMINAL, np.minimum(Mode.EMERGENCY_STOP, level))
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
     nothing = Expectation(zero.astype(np.bool_), zero, demand, inf)
-    return Rated(met, margin, inf, nothing, level, demand, np.full(len(o.row), CODES.index(Code.EXTRAPOLATION)))
+    return Rated(met, margin, inf, nothing, level, level, demand, np.full(len(o.row), CODES.index(Code.EXTRAPOLATION)))
 
 
 def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) -> Floats:
@@ -357,9 +363,12 @@ def _ego_speed(situation: Situation, config: Config) -> float:
     return float(upper_speed(abs(situation.ego.speed), config.envelope))
 
 
-def _approach(arc: Arc, ego: Odometry, noise: float) -> float:
-    """Return how fast [m/s] an echo comes nearer by itself, beyond what ego's motion and noise explain."""
-    own = -arc.range_rate - abs(ego.speed)
+def _approach(arc: Arc, situation: Situation, noise: float) -> float:
+    """Return how fast [m/s] an echo comes nearer by itself, beyond what ego's motion and noise explain.
+
+    A filtered range rate lags: while ego brakes it still holds ego's speed of a moment ago.
+    """
+    own = -arc.range_rate - max(abs(situation.ego.speed), situation.recent_speed)
     return 0.0 if own <= noise else own  # written so that NaN is kept
 
 
@@ -373,7 +382,7 @@ def _smallest(margin: Floats) -> float:
 
 def _margins(o: Objects, rated: Rated) -> dict[str, float]:
     """Return the smallest margin of each rule, over the rows that may demand what the rule demands."""
-    emergency, stops = rated.level >= Mode.EMERGENCY_STOP, rated.level >= Mode.FIRM_STOP
+    emergency, stops = rated.told >= Mode.EMERGENCY_STOP, rated.told >= Mode.FIRM_STOP
     return {
         "longitudinal": _smallest(rated.margin[~o.near & emergency]),
         "near_field": _smallest(rated.margin[o.near]),

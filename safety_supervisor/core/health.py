@@ -236,7 +236,9 @@ def _clock_jump(last: int | None, t: int, config: Config) -> Finding | None:
     if last is None:
         return None
     step = seconds(t - last)
-    if step <= 0:
+    if step == 0:
+        return Finding(Code.CLOCK_JUMP, "clock", "tick time did not advance")
+    if step < 0:
         return Finding(Code.CLOCK_JUMP, "clock", f"tick time went back by {-step:.3f} s")
     if step > config.health.clock_jump:
         text = f"tick time jumped by {step:.3f} s, allowed {config.health.clock_jump:g} s"

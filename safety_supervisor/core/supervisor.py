@@ -169,7 +169,8 @@ def _situation(state: State, ego: Odometry, path: Path, source: str, t: int, con
     envelope = replace(e, assumed_brake=brake)
     clear = _clear_range(state, path.reverse, t, config)
     resting = not moving and planned and rise <= 0
-    return Situation(ego, path, present, acceleration, envelope, clear, braking, resting)
+    recent = max((abs(o.speed) for o in state.ego.samples), default=0.0)
+    return Situation(ego, path, present, acceleration, envelope, clear, braking, recent, resting)
 
 
 def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:

@@ -71,11 +71,21 @@ class Result:
 def decide(claim: Claim, scope: str, config: Config) -> Result:
     """Run a claim in one scope; its controls run in its first scope only."""
     start = time.monotonic()
-    outcome = run(claim, scope, config)
+    outcome = _guarded(claim, scope, config, None)
     controls = {}
     if scope == claim.scopes[0]:
-        controls = {text: run(claim, scope, config, changes) for text, changes in claim.controls.items()}
+        controls = {text: _guarded(claim, scope, config, changes) for text, changes in claim.controls.items()}
     return Result(claim, scope, outcome, controls, time.monotonic() - start)
+
+
+def _guarded(claim: Claim, scope: str, config: Config, changes: Mapping[str, Any] | None) -> Outcome:
+    """Run a claim; code that does not fit into it any more is a result, not a crash of the whole run."""
+    try:
+        return run(claim, scope, config, changes)
+    except ClaimError:
+        raise
+    except Exception as error:
+        return Outcome(UNKNOWN, detail=f"the claim does not run on this code: {type(error).__name__}: {error}")
 
 
 def run(claim: Claim, scope: str, config: Config, changes: Mapping[str, Any] | None = None) -> Outcome:
