@@ -232,6 +232,8 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     certain = o.near | (~inside & (met.along > -config.tracking.moving_speed))
     known = np.where(certain, np.inf, _known(path, situation, config))
     level = authority(o, met.gap, known, config)
+    # Oncoming traffic beyond the known path follows a road that nobody here knows.
+    level = np.where((met.along < -config.tracking.moving_speed) & (met.gap > known), Mode.NOMINAL, level)
     # Their margin counts all the way: it is what would brake as soon as it is gone.
     told = np.where(met.along > -config.tracking.moving_speed, authority(o, met.gap, np.inf, config), level)
     by_rule = np.where(met.hit & (not situation.resting), np.minimum(by_rule, level), Mode.NOMINAL)

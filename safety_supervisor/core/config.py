@@ -120,7 +120,7 @@ class Corridor:
     extrapolation_time: float = param(2.0, "s", 0.1, 5.0, "present motion is extrapolated no further")
     lateral_prediction: float = param(1.0, "s", 0.0, 3.0, "mean lateral motion counts this far; 3 s was not quiet")
     lateral_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd of lateral position kept free at least; 3 saw the next lane")
-    lateral_speed_sigma_k: float = param(1.0, "", 0.0, 4.0, "sd taken off a lateral speed, young tracks seem to swerve")
+    lateral_speed_sigma_k: float = param(1.5, "", 0.0, 4.0, "sd taken off a lateral speed, young tracks seem to swerve")
     lateral_hits: int = param(20, "", 1, 200, "detections before lateral motion counts: at first reflections slide")
     continuation: float = param(20.0, "m", 0.0, 100.0, "the planned path is trusted to bend on as it ends")
     lateral_speed_sigma_max: float = param(0.8, "m/s", 0.1, 5.0, "a lateral speed known worse than this does not count")
