@@ -244,3 +244,9 @@ def test_missing_data_is_named(monkeypatch, tmp_path):
     share.mkdir(parents=True)
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
     assert vehicle_file.share_dir("nonsense") == share
+
+
+@pytest.mark.parametrize("name", sorted(vehicle_file.vehicles()))
+def test_a_shipped_vehicle_has_a_certificate_for_its_parameters_this_core_and_these_claims(name):
+    """Red after a change of the core, of a vehicle file or of a claim: run `make certificates`."""
+    assert vehicle_file.load(vehicle_file.vehicles()[name]).certificate is not None
