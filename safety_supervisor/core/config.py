@@ -49,7 +49,6 @@ class Vehicle:
     front: float = param(3.7, "m", 0.05, 20.0, "base_link to front bumper")
     rear: float = param(1.0, "m", 0.0, 20.0, "base_link to rear bumper")
     width: float = param(1.86, "m", 0.1, 4.0, "over mirrors folded; the corridor adds its own margin")
-    wheelbase: float = param(2.8, "m", 0.1, 12.0, "steering demand from curvature")
     curvature_max: float = param(0.2, "1/m", 0.01, 10.0, "tightest turn, 1 / turning radius of base_link")
     mass: float = param(1650.0, "kg", 1.0, 60000.0, "kerb mass")
     brake_force_max: float = param(18000.0, "N", 1.0, 600000.0, "service brake on dry road, fading included")

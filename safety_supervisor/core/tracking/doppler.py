@@ -3,8 +3,9 @@
 Odometry is the seed, never a free fit: with few standing objects in view a free fit locks on traffic that drives in a
 platoon. Returns whose range rate is near the one that odometry gives a standing object are weighted by how well they
 fit, and the scale of speed is fitted to them and to those of the last seconds, against a prior that odometry is right.
-Pure: `checked(state, seen) -> state`; what comes of it is the caller's business. Radar has a scale of its own, and an
-object list may call a radial speed a longitudinal one: a disagreement names neither of the two as the culprit.
+Pure: `checked(state, seen) -> state`. The tick does not call it yet: an error of 10 % lies outside what it listens to,
+and on a recorded drive it and the reference disagree by more than the error to be found (docs/tracking.md). Radar has a
+scale of its own, and an object list may call a radial speed a longitudinal one: it names neither as the culprit.
 """
 
 from __future__ import annotations
