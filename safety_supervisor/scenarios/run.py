@@ -8,7 +8,7 @@ int nanoseconds from `EPOCH` on; times in an outcome are seconds after the start
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -79,10 +79,36 @@ class Run:
     """(K, 6) true ego at each physics step: t [s], x, y [m], yaw [rad], speed [m/s], acceleration [m/s^2]."""
 
 
-def run(scenario: Scenario, config: Config, seed: int, supervised: bool) -> Run:
+class Tamper(Protocol):
+    """What stands between the world and the supervisor: a campaign puts its faults here."""
+
+    def network(self, t: int, fresh: list[Message]) -> list[Message]:
+        """Return what is really sent of the messages published at `t` [ns]."""
+
+    def ticks(self, t: int) -> Sequence[int]:
+        """Return the tick times [ns] that the supervisor is given at `t` [ns]."""
+
+
+class Untouched:
+    """No fault."""
+
+    def network(self, t: int, fresh: list[Message]) -> list[Message]:
+        """Return all of them."""
+        del t
+        return fresh
+
+    def ticks(self, t: int) -> Sequence[int]:
+        """Return the one tick, at its time."""
+        return (t,)
+
+
+UNTOUCHED = Untouched()
+
+
+def run(scenario: Scenario, config: Config, seed: int, supervised: bool, tamper: Tamper = UNTOUCHED) -> Run:
     """Run a scenario to the first contact, to rest or to its end; equal arguments give an equal run, to the bit."""
     config = scenario.configure(config)
-    loop = _Loop(scenario, config, seed, supervised)
+    loop = _Loop(scenario, config, seed, supervised, tamper)
     for t in range(EPOCH, EPOCH + nanoseconds(scenario.duration), PHYSICS):
         if loop.contact(t) or loop.rested >= REST:
             break
@@ -97,8 +123,8 @@ def run(scenario: Scenario, config: Config, seed: int, supervised: bool) -> Run:
 class _Loop:
     """One run under way."""
 
-    def __init__(self, scenario: Scenario, config: Config, seed: int, supervised: bool) -> None:
-        self._scenario, self._config = scenario, config
+    def __init__(self, scenario: Scenario, config: Config, seed: int, supervised: bool, tamper: Tamper) -> None:
+        self._scenario, self._config, self._tamper = scenario, config, tamper
         self._ego = _start(scenario)
         self._network = _Network(scenario, config, seed, self._ego)
         self._tick = EPOCH
@@ -114,13 +140,14 @@ class _Loop:
     def contact(self, t: int) -> bool:
         """Publish what is measured at `t` [ns], let the driver act, and tell whether ego touches anything."""
         ego, bodies = self._ego, self._scenario.world.bodies(self._ego.t)
-        fresh = list(self._network.at(t, ego, bodies))
+        fresh = self._tamper.network(t, list(self._network.at(t, ego, bodies)))
         self._waiting += fresh
         self.sent += fresh
         while self._tick <= t:
-            arrived = [m for m in self._waiting if m.t <= self._tick]
-            self._waiting = [m for m in self._waiting if m.t > self._tick]
-            self._ego = command(ego, self.driver.tick(self._tick, arrived, ego, self._network.pose))
+            for told in self._tamper.ticks(self._tick):
+                arrived = [m for m in self._waiting if m.t <= self._tick]
+                self._waiting = [m for m in self._waiting if m.t > self._tick]
+                self._ego = command(ego, self.driver.tick(self._tick, told, arrived, ego, self._network.pose))
             self._tick += nanoseconds(self._config.timing.period)
         self.states.append((ego.t, ego.x, ego.y, ego.yaw, ego.speed, ego.acceleration))
         self.gaps.append(world.distance(footprint(ego, self._config), self._scenario.world, bodies))
@@ -202,8 +229,8 @@ def _due(t: int, period: int, phase: int = 0) -> bool:
 class _Driver(Protocol):
     decisions: list[Decision]
 
-    def tick(self, t: int, arrived: list[Message], ego: Ego, pose: Reckoning) -> Demand:
-        """Return the demand at `t` [ns] given what arrived since the last tick."""
+    def tick(self, t: int, told: int, arrived: list[Message], ego: Ego, pose: Reckoning) -> Demand:
+        """Return the demand at `t` [ns] given what arrived since the last tick; `told` is what its clock shows."""
 
 
 class _Unsupervised:
@@ -214,7 +241,7 @@ class _Unsupervised:
         self._config, self._gatherer = config, Gatherer(config)
         self._plan: Plan | None = None
 
-    def tick(self, t: int, arrived: list[Message], ego: Ego, pose: Reckoning) -> Demand:
+    def tick(self, t: int, told: int, arrived: list[Message], ego: Ego, pose: Reckoning) -> Demand:
         for m in arrived:
             self._gatherer.add(m.topic, m.msgtype, m.body, m.t)
         plans = self._gatherer.take().plans
@@ -230,10 +257,10 @@ class _Supervised:
         self._config, self._gatherer = config, Gatherer(config)
         self._state = supervisor.start(config)
 
-    def tick(self, t: int, arrived: list[Message], ego: Ego, pose: Reckoning) -> Demand:
+    def tick(self, t: int, told: int, arrived: list[Message], ego: Ego, pose: Reckoning) -> Demand:
         for m in arrived:
             self._gatherer.add(m.topic, m.msgtype, m.body, m.t)
-        self._state, decision = supervisor.step(self._state, self._gatherer.take(), t, self._config)
+        self._state, decision = supervisor.step(self._state, self._gatherer.take(), told, self._config)
         self.decisions.append(decision)
         if decision.command is None:
             return Demand(0.0, ego.curvature)
