@@ -350,3 +350,12 @@ def test_what_is_admitted_is_usable_and_only_what_came(inputs):
 def test_a_radar_and_a_list_of_tracks_are_one_family():
     tracks = config(ecu=Sensor(kind="radar_tracks", topic="ecu"))
     assert codes((T, Inputs(odometry=(ego(),), plans=(plan(),))), by=tracks) == {"RADAR_MISSING"}
+
+
+def test_a_message_of_another_kind_does_not_keep_a_sensor_alive():
+    both = config(front=RADAR, us=ULTRASONIC)
+    wrong = Inputs(radar=(RadarScan("us", T, [1.0], [0.0], [0.0]),), ranges=(RangeReading("front", T, 1.0, 0.2, 5.0),))
+    memory, kept = health.admit(health.Memory(), wrong, T, both)
+    assert kept.radar == kept.ranges == ()
+    assert {f.code for f in health.check(memory, (), True, T, both).findings} >= {
+        Code.RADAR_INVALID, Code.ULTRASONIC_INVALID, Code.RADAR_MISSING, Code.ULTRASONIC_MISSING}

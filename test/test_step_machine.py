@@ -128,7 +128,7 @@ def feasible(decision, config) -> None:
     assert finite(decision.acceleration, decision.curvature)
     assert abs(decision.curvature) <= 1e3
     if decision.mode.brakes:
-        assert -config.fallback.emergency_deceleration - SLACK <= decision.acceleration <= SLACK
+        assert -hardest - SLACK <= decision.acceleration <= SLACK
     assert (decision.fallback is None) == (decision.ego is None)
     if decision.fallback is not None:
         check_trajectory(decision.fallback, hardest)

@@ -130,12 +130,14 @@ class _Gate:
         return True
 
     def takes_scan(self, scan: RadarScan) -> bool:
-        why = _bad_scan(scan)
+        why = "a scan, expected a ping" if self.kinds[scan.sensor] == "ultrasonic" else _bad_scan(scan)
         if why:
-            return self.refuse(scan.sensor, Code.RADAR_INVALID, why)
+            return self.refuse(scan.sensor, Code[f"{self.family(scan.sensor)}_INVALID"], why)
         return self.takes(scan.sensor, scan.t, _content(scan))
 
     def takes_ping(self, ping: RangeReading) -> bool:
+        if self.kinds[ping.sensor] != "ultrasonic":
+            return self.refuse(ping.sensor, Code.RADAR_INVALID, "a ping, expected a scan")
         if np.isnan(ping.range):  # a message but not a reading (REP-117): it does not refresh the input
             self.refuse(ping.sensor, Code.ULTRASONIC_INVALID, "range is NaN")
             return ping.t <= self._latest

@@ -236,6 +236,7 @@ def _command(
         return hold, -config.fallback.comfort_deceleration, curvature
     before = state.arbiter.mode
     now = state.acceleration if before.brakes else min(present, state.acceleration, 0.0)
+    now = max(now, -config.plan_check.deceleration_max)  # measured from odometry: nothing brakes harder
     limit = config.fallback.emergency_deceleration
     floor = min(-now, limit) if mode >= before or not before.brakes else 0.0
     plan, acceleration = fallback.stop(path, ego, now, fallback.manoeuvre(mode, config), max(floor, 0.0), config)
