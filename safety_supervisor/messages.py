@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from safety_supervisor import cdr
 from safety_supervisor.core.config import Config, ConfigError, Sensor
 from safety_supervisor.core.world import (
     NANOSECONDS,
@@ -186,6 +187,13 @@ def _frame(name: str | None) -> str:
     return (name or "").lstrip("/")
 
 
+def _yaw_of(x: float, y: float, z: float, w: float) -> float:
+    """`_yaw` of one quaternion."""
+    norm = x * x + y * y + z * z + w * w
+    rotation = 0.81 < norm < 1.21
+    return float(np.arctan2(2 * (w * z + x * y), w * w + x * x - y * y - z * z)) if rotation else math.nan
+
+
 def _yaw(x: Any, y: Any, z: Any, w: Any) -> Any:
     """Yaw of unit quaternions (REP-103: about z), NaN where they are no rotation at all."""
     norm = x * x + y * y + z * z + w * w
@@ -200,14 +208,16 @@ def _require_finite(**values: float) -> None:
 
 
 def _odometry(msg: Any, context: _Context) -> Odometry:
-    pose, twist = msg.pose.pose, msg.twist.twist
-    q = pose.orientation
-    yaw = float(_yaw(float(q.x), float(q.y), float(q.z), float(q.w)))
+    if isinstance(msg, cdr.OdometryView):
+        x, y, q, speed, rate = msg.numbers[0], msg.numbers[1], msg.numbers[3:7], msg.numbers[7], msg.numbers[12]
+    else:
+        pose, twist, turn = msg.pose.pose, msg.twist.twist, msg.pose.pose.orientation
+        x, y, speed = float(pose.position.x), float(pose.position.y), float(twist.linear.x)
+        q, rate = (float(turn.x), float(turn.y), float(turn.z), float(turn.w)), float(twist.angular.z)
+    yaw = _yaw_of(*q)
     if math.isnan(yaw):
-        raise _MalformedError(f"pose.orientation is no unit quaternion: {q.x}, {q.y}, {q.z}, {q.w}")
-    x, y, speed = float(pose.position.x), float(pose.position.y), float(twist.linear.x)
+        raise _MalformedError(f"pose.orientation is no unit quaternion: {', '.join(map(str, q))}")
     _require_finite(pose__position__x=x, pose__position__y=y, twist__linear__x=speed)
-    rate = float(twist.angular.z)
     if math.isinf(rate):
         raise _MalformedError(f"twist.angular.z is {rate}, expected a finite number or NaN for none")
     return Odometry(context.t, x, y, yaw, speed, rate)
@@ -315,8 +325,12 @@ def _radar_scan(msg: Any, context: _Context) -> RadarScan:
 
 def _radar_tracks(msg: Any, context: _Context) -> RadarScan:
     """Object list of an ECU: relative velocities are vectors already, so no Doppler sign applies."""
-    values = [(o.position.x, o.position.y, o.velocity.x, o.velocity.y) for o in msg.tracks]
-    x, y, vx, vy = np.array(values, np.float64).reshape(-1, 4).T
+    if isinstance(msg, cdr.TracksView):
+        values = np.ascontiguousarray(msg.vectors[:, [0, 1, 3, 4]])
+    else:
+        rows = [(o.position.x, o.position.y, o.velocity.x, o.velocity.y) for o in msg.tracks]
+        values = np.array(rows, np.float64).reshape(-1, 4)
+    x, y, vx, vy = values.T
     azimuth = np.arctan2(y, x)
     return _scan(context, True, np.hypot(x, y), azimuth, vx * np.cos(azimuth) + vy * np.sin(azimuth))
 
@@ -326,6 +340,8 @@ def _radar_tracks(msg: Any, context: _Context) -> RadarScan:
 
 def _multi_dof(msg: Any, context: _Context) -> Plan:
     joint = list(msg.joint_names).index(BODY_FRAME) if BODY_FRAME in msg.joint_names else 0
+    if isinstance(msg, cdr.TrajectoryView):
+        return _multi_dof_view(msg, joint, context)
     for i, point in enumerate(msg.points):
         if len(point.transforms) <= joint:
             raise _MalformedError(f"points[{i}].transforms has no entry for joint {joint}")
@@ -340,6 +356,19 @@ def _multi_dof(msg: Any, context: _Context) -> Plan:
         speed = _array([(p.velocities[joint].linear.x,) for p in msg.points], 1)[:, 0]
     else:
         speed = _speeds(time, xy, yaw)
+    return _placed(Plan(context.t, time, xy[:, 0], xy[:, 1], yaw, speed), msg.header.frame_id, context)
+
+
+def _multi_dof_view(msg: cdr.TrajectoryView, joint: int, context: _Context) -> Plan:
+    n, joints = msg.transforms.shape[:2]
+    if n and joints <= joint:
+        raise _MalformedError(f"points[0].transforms has no entry for joint {joint}")
+    place = msg.transforms[:, joint] if n else np.zeros((0, 7))
+    xy, q = np.ascontiguousarray(place[:, :2]), np.ascontiguousarray(place[:, 3:])
+    yaw = np.asarray(_yaw(q[:, 0], q[:, 1], q[:, 2], q[:, 3]), np.float64)
+    time = msg.time / NANOSECONDS
+    with_speed = not n or msg.velocities.shape[1] > joint
+    speed = msg.velocities[:, joint, 0] if n and with_speed else np.zeros(0) if with_speed else _speeds(time, xy, yaw)
     return _placed(Plan(context.t, time, xy[:, 0], xy[:, 1], yaw, speed), msg.header.frame_id, context)
 
 

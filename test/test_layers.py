@@ -69,6 +69,7 @@ IMPURE_METHODS = {"tofile", "dump"}  # of arrays
 
 # Modules at the top that every edge may import, with their third-party packages.
 SHARED = {
+    "cdr": {"numpy"},
     "messages": {"numpy"},
     "vehicle_file": {"numpy", "yaml"},
 }

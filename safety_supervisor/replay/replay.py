@@ -184,7 +184,7 @@ class Run:
         """Yield the ticks with their messages, topics named as in the parameter set."""
         names = self.wiring.names
         messages = (
-            (names[topic], kind, t, msg) for topic, kind, t, msg in self.bag.messages(names)
+            (names[topic], kind, t, msg) for topic, kind, t, msg in self.bag.messages(names, views=True)
         )
         if self.recorded:
             return regrouped(messages, self.recorded)
