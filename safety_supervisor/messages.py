@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from safety_supervisor import cdr
-from safety_supervisor.core.config import Config, ConfigError, Sensor
+from safety_supervisor.core.config import Config, ConfigError, Sensor, aliases
 from safety_supervisor.core.world import (
     NANOSECONDS,
     Arc,
@@ -52,8 +52,10 @@ PLAN_TYPES = (
 )
 TYPES = {
     "odometry": ("nav_msgs/Odometry",),
+    "twist": ("geometry_msgs/TwistStamped",),
+    "imu": ("sensor_msgs/Imu",),
     "plan": PLAN_TYPES,
-    "driver": ("std_msgs/Bool",),
+    "driver": ("std_msgs/Bool", "autoware_vehicle_msgs/ControlModeReport"),
     "release": ("std_msgs/Empty", "std_msgs/Bool"),
     "radar": RADAR_TYPES,
     "radar_tracks": RADAR_TYPES,
@@ -67,17 +69,42 @@ DOPPLER_FIELDS = (
 )  # fmt: skip
 RANGE_FIELDS = ("range", "distance", "r")
 AZIMUTH_FIELDS = ("azimuth", "azimuth_angle", "angle")
+AUTONOMOUS_MODES = (1, 3)
+"""Control modes of autoware_vehicle_msgs in which the stack drives and brakes; in every other one a human does."""
+RETURNS_MAX, PLAN_POINTS_MAX = 100_000, 2_000
+"""More returns or points than any sensor or planner sends: a message that claims them is refused unread."""
+IMU_AGE_MAX = NANOSECONDS // 2
+"""A yaw rate older than this [ns] does not replace the odometry's own."""
 POINT_FORMATS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 CREEP = 0.5
 """Least speed [m/s] at which a path without times is taken to be driven."""
 
-World = Odometry | RadarScan | RangeReading | Plan | DriverMode | bool | Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class YawRate:
+    """What an inertial sensor says of the vehicle's rotation at time `t`."""
+
+    t: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Speed and yaw rate without a pose, at time `t`."""
+
+    t: int
+    speed: float
+    yaw_rate: float
+
+
+World = Odometry | Motion | YawRate | RadarScan | RangeReading | Plan | DriverMode | bool | Invalid
 """What one message becomes; a bool is a release."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a topic is for: `role` is odometry, plan, driver, release or sensor; `name` says which."""
+    """What a topic is for: `role` is odometry, twist, imu, plan, driver, release or sensor; `name` says which."""
 
     role: str
     name: str
@@ -124,7 +151,10 @@ def bindings(config: Config) -> dict[str, Binding]:
     Raises `ConfigError` when two inputs name the same topic: one of them would silently see nothing.
     """
     found: dict[str, Binding] = {}
-    wanted = [(getattr(config.inputs, role), Binding(role, role)) for role in ("odometry", "plan", "driver")]
+    inputs = config.inputs
+    wanted = [(getattr(inputs, role), Binding(role, role)) for role in ("odometry", "imu", "plan", "driver")]
+    if not inputs.odometry:  # it stands in for it, in findings too
+        wanted.append((inputs.twist, Binding("twist", "odometry")))
     wanted.append((RELEASE_TOPIC, Binding("release", "release")))
     wanted += [(sensor.topic, Binding("sensor", name)) for name, sensor in config.sensors]
     for topic, binding in wanted:
@@ -218,9 +248,33 @@ def _odometry(msg: Any, context: _Context) -> Odometry:
     if math.isnan(yaw):
         raise _MalformedError(f"pose.orientation is no unit quaternion: {', '.join(map(str, q))}")
     _require_finite(pose__position__x=x, pose__position__y=y, twist__linear__x=speed)
+    return Odometry(context.t, x, y, yaw, speed, _rate(rate, "twist.angular.z"))
+
+
+def _rate(value: Any, field: str) -> float:
+    rate = float(value)
     if math.isinf(rate):
-        raise _MalformedError(f"twist.angular.z is {rate}, expected a finite number or NaN for none")
-    return Odometry(context.t, x, y, yaw, speed, rate)
+        raise _MalformedError(f"{field} is {rate}, expected a finite number or NaN for none")
+    return rate
+
+
+def _twist(msg: Any, context: _Context) -> Motion:
+    speed = float(msg.twist.linear.x)
+    _require_finite(twist__linear__x=speed)
+    return Motion(context.t, speed, _rate(msg.twist.angular.z, "twist.angular.z"))
+
+
+def _imu(msg: Any, context: _Context) -> YawRate:
+    """The sensor's z axis points up; an unknown rotation is marked by -1 in its covariance."""
+    rate = float(msg.angular_velocity.z)
+    _require_finite(angular_velocity__z=rate)
+    if float(msg.angular_velocity_covariance[0]) == -1.0:
+        raise _MalformedError("angular_velocity_covariance[0] is -1: this sensor measures no rotation")
+    return YawRate(context.t, rate)
+
+
+def _control_mode(msg: Any, context: _Context) -> DriverMode:
+    return DriverMode(context.t, int(msg.mode) not in AUTONOMOUS_MODES)
 
 
 def _bool_message(msg: Any, context: _Context) -> DriverMode | bool:
@@ -253,28 +307,48 @@ def _scan(context: _Context, objects: bool, distance: Floats, azimuth: Floats, r
 
 
 def _point_cloud(msg: Any, context: _Context) -> RadarScan:
-    names = {str(f.name).lower(): str(f.name) for f in msg.fields}
     assert context.sensor is not None
-    doppler = next((names[n] for n in DOPPLER_FIELDS if n in names), None)
-    cartesian = "x" in names and "y" in names
-    polar = [next((names[n] for n in group if n in names), None) for group in (RANGE_FIELDS, AZIMUTH_FIELDS)]
-    vector = context.sensor.kind == "radar_tracks" and cartesian and "vx" in names and "vy" in names
-    listed = ", ".join(names.values()) or "none"
-    if doppler is None and not vector:
+    sensor = context.sensor
+    found, listed = _point_fields(msg, sensor)
+    vector = sensor.kind == "radar_tracks" and {"x", "y", "vx", "vy"} <= found.keys()
+    if "doppler" not in found and not vector:
         raise _MalformedError(f"no Doppler field ({', '.join(DOPPLER_FIELDS)}) among the fields {listed}")
-    if not cartesian and None in polar:
+    cartesian = "x" in found and "y" in found
+    if not cartesian and not {"range", "azimuth"} <= found.keys():
         raise _MalformedError(f"neither x and y nor range and azimuth among the fields {listed}")
     rows = _rows(msg)
     if cartesian:
-        x, y = _column(rows, names["x"]), _column(rows, names["y"])
+        x, y = _column(rows, found["x"]), _column(rows, found["y"])
         distance, azimuth = np.hypot(x, y), np.arctan2(y, x)
     else:
-        distance, azimuth = _column(rows, str(polar[0])), _column(rows, str(polar[1]))
+        distance, azimuth = _column(rows, found["range"]), _column(rows, found["azimuth"])
+        azimuth = np.radians(azimuth) if sensor.angle_unit == "deg" else azimuth
     if vector:
-        rate = _column(rows, names["vx"]) * np.cos(azimuth) + _column(rows, names["vy"]) * np.sin(azimuth)
+        rate = _column(rows, found["vx"]) * np.cos(azimuth) + _column(rows, found["vy"]) * np.sin(azimuth)
     else:
-        rate = _column(rows, str(doppler)) * context.sensor.doppler_sign
+        rate = _column(rows, found["doppler"]) * sensor.doppler_sign
     return _scan(context, vector, distance, azimuth, rate)
+
+
+KNOWN_FIELDS = {
+    "x": ("x",), "y": ("y",), "vx": ("vx",), "vy": ("vy",),
+    "range": RANGE_FIELDS, "azimuth": AZIMUTH_FIELDS, "doppler": DOPPLER_FIELDS,
+}  # fmt: skip
+
+
+def _point_fields(msg: Any, sensor: Sensor) -> tuple[dict[str, str], str]:
+    """Return the point cloud's field of each role, those that the vehicle file names first, and all names in words."""
+    names = {str(f.name).lower(): str(f.name) for f in msg.fields}
+    listed = ", ".join(names.values()) or "none"
+    found = {role: names[n] for role, known in KNOWN_FIELDS.items() for n in reversed(known) if n in names}
+    named = aliases(sensor.fields)
+    for role, name in named.items():
+        if name.lower() not in names:
+            raise _MalformedError(f"no field {name} ({role}) among the fields {listed}")
+        found[role] = names[name.lower()]
+    if "range" in named and "x" not in named:  # then x and y are something else
+        found.pop("x", None)
+    return found, listed
 
 
 def _rows(msg: Any) -> Any:
@@ -284,6 +358,7 @@ def _rows(msg: Any) -> Any:
     data = msg.data if isinstance(msg.data, np.ndarray) else np.frombuffer(msg.data, np.uint8)
     fields = tuple((str(f.name), int(f.offset), int(f.datatype), int(f.count)) for f in msg.fields)
     dtype = _point_dtype(fields, step, bool(msg.is_bigendian))
+    _bounded(height * width, RETURNS_MAX, "points")
     if height * width == 0:
         return np.zeros(0, dtype)
     needed = (height - 1) * row_step + width * step
@@ -310,6 +385,11 @@ def _point_dtype(fields: tuple[tuple[str, int, int, int], ...], step: int, big: 
     return np.dtype({**layout, "itemsize": step})  # type: ignore[call-overload, no-any-return]
 
 
+def _bounded(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise _MalformedError(f"{count} {what}, at most {most} are read")
+
+
 def _column(rows: Any, name: str) -> Floats:
     return np.asarray(rows[name], np.float64)
 
@@ -317,6 +397,7 @@ def _column(rows: Any, name: str) -> Floats:
 def _radar_scan(msg: Any, context: _Context) -> RadarScan:
     """Detections of radar_msgs; its definition counts azimuth clockwise, against REP-103."""
     assert context.sensor is not None
+    _bounded(len(msg.returns), RETURNS_MAX, "returns")
     values = [(r.range, r.azimuth, r.elevation, r.doppler_velocity) for r in msg.returns]
     distance, azimuth, elevation, rate = np.array(values, np.float64).reshape(-1, 4).T
     ground = distance * np.where(np.isfinite(elevation), np.cos(elevation), 1.0)
@@ -326,8 +407,10 @@ def _radar_scan(msg: Any, context: _Context) -> RadarScan:
 def _radar_tracks(msg: Any, context: _Context) -> RadarScan:
     """Object list of an ECU: relative velocities are vectors already, so no Doppler sign applies."""
     if isinstance(msg, cdr.TracksView):
+        _bounded(len(msg.vectors), RETURNS_MAX, "tracks")
         values = np.ascontiguousarray(msg.vectors[:, [0, 1, 3, 4]])
     else:
+        _bounded(len(msg.tracks), RETURNS_MAX, "tracks")
         rows = [(o.position.x, o.position.y, o.velocity.x, o.velocity.y) for o in msg.tracks]
         values = np.array(rows, np.float64).reshape(-1, 4)
     x, y, vx, vy = values.T
@@ -339,9 +422,11 @@ def _radar_tracks(msg: Any, context: _Context) -> RadarScan:
 
 
 def _multi_dof(msg: Any, context: _Context) -> Plan:
+    """Read a trajectory, either a message or the view of its bytes (see `cdr`); both give the same numbers."""
     joint = list(msg.joint_names).index(BODY_FRAME) if BODY_FRAME in msg.joint_names else 0
     if isinstance(msg, cdr.TrajectoryView):
         return _multi_dof_view(msg, joint, context)
+    _bounded(len(msg.points), PLAN_POINTS_MAX, "points")
     for i, point in enumerate(msg.points):
         if len(point.transforms) <= joint:
             raise _MalformedError(f"points[{i}].transforms has no entry for joint {joint}")
@@ -361,6 +446,7 @@ def _multi_dof(msg: Any, context: _Context) -> Plan:
 
 def _multi_dof_view(msg: cdr.TrajectoryView, joint: int, context: _Context) -> Plan:
     n, joints = msg.transforms.shape[:2]
+    _bounded(n, PLAN_POINTS_MAX, "points")
     if n and joints <= joint:
         raise _MalformedError(f"points[0].transforms has no entry for joint {joint}")
     place = msg.transforms[:, joint] if n else np.zeros((0, 7))
@@ -374,6 +460,7 @@ def _multi_dof_view(msg: cdr.TrajectoryView, joint: int, context: _Context) -> P
 
 def _path(msg: Any, context: _Context) -> Plan:
     """A path has no speeds: they follow from the stamps of its poses, or from ego's if they are equal."""
+    _bounded(len(msg.poses), PLAN_POINTS_MAX, "poses")
     xy = _array([(p.pose.position.x, p.pose.position.y) for p in msg.poses], 2)
     yaw = _yaws([p.pose.orientation for p in msg.poses])
     if len(yaw) > 1 and (np.isnan(yaw).all() or not yaw.any()):
@@ -392,6 +479,7 @@ def _path(msg: Any, context: _Context) -> Plan:
 
 
 def _autoware(msg: Any, context: _Context) -> Plan:
+    _bounded(len(msg.points), PLAN_POINTS_MAX, "points")
     xy = _array([(p.pose.position.x, p.pose.position.y) for p in msg.points], 2)
     yaw = _yaws([p.pose.orientation for p in msg.points])
     speed = _array([(p.longitudinal_velocity_mps,) for p in msg.points], 1)[:, 0]
@@ -466,6 +554,9 @@ def _wrapped(angle: Floats) -> Floats:
 
 _READERS: dict[str, Any] = {
     "nav_msgs/Odometry": _odometry,
+    "geometry_msgs/TwistStamped": _twist,
+    "sensor_msgs/Imu": _imu,
+    "autoware_vehicle_msgs/ControlModeReport": _control_mode,
     "std_msgs/Bool": _bool_message,
     "std_msgs/Empty": _empty_message,
     "sensor_msgs/Range": _range_message,
@@ -481,16 +572,30 @@ _READERS: dict[str, Any] = {
 # --- many messages ------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a gatherer remembers from one tick to the next."""
+
+    frame: str | None = None
+    """Frame of the odometry messages."""
+    odometry: Odometry | None = None
+    """Newest odometry, which places plans of the vehicle's own frame."""
+    turning: YawRate | None = None
+
+
+FIRST = ("imu", "odometry", "twist")
+"""Roles that are read before the others of a tick: plans are placed by the newest odometry."""
+
+
 class Gatherer:
     """Collects messages between ticks; what `take` returns does not depend on the order across topics."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, carried: Carried | None = None) -> None:
+        self.carried = carried or Carried()
         self._config = config
         self._bindings = bindings(config)
         self._waiting: list[tuple[str, int, int, str, Any]] = []
         self._added = 0
-        self._frame: str | None = None
-        self._odometry: Odometry | None = None
 
     def add(self, topic: str, msgtype: str, msg: Any, arrival: int) -> bool:
         """Keep one message for the next `take`; return whether its topic is an input at all. Never raises."""
@@ -506,24 +611,53 @@ class Gatherer:
         waiting = sorted(self._waiting, key=lambda item: item[:3])
         self._waiting = []
         worlds: dict[int, World] = {}
-        # Odometry first: plans of the same tick are placed by the newest.
-        for first in (True, False):
-            for topic, arrival, order, msgtype, msg in waiting:
-                if (self._bindings[topic].role == "odometry") is first:
-                    worlds[order] = self._convert(topic, arrival, msgtype, msg)
+        for _, topic, arrival, order, msgtype, msg in sorted((self._rank(item[0]), *item) for item in waiting):
+            worlds[order] = self._convert(topic, arrival, msgtype, msg)
         counts: dict[str, int] = {}
         for topic, *_ in waiting:
             counts[topic] = counts.get(topic, 0) + 1
         return _inputs([worlds[order] for _, _, order, _, _ in waiting], sorted_counts(counts.items()))
 
+    def _rank(self, topic: str) -> int:
+        role = self._bindings[topic].role
+        return FIRST.index(role) if role in FIRST else len(FIRST)
+
     def _convert(self, topic: str, arrival: int, msgtype: str, msg: Any) -> World:
-        binding = self._bindings[topic]
-        world = convert(msg, msgtype, binding, arrival, self._config, self._frame, self._odometry)
+        binding, known = self._bindings[topic], self.carried
+        world = convert(msg, msgtype, binding, arrival, self._config, known.frame, known.odometry)
+        if isinstance(world, YawRate):
+            self.carried = replace(known, turning=world)
+            return world
+        if isinstance(world, Motion):
+            world = _integrated(world, known.odometry)
         if isinstance(world, Odometry):
-            self._frame = str(msg.header.frame_id)
-            if self._odometry is None or world.t >= self._odometry.t:
-                self._odometry = world
+            world = _turned(world, known.turning)
+            newest = known.odometry is None or world.t >= known.odometry.t or world.t < known.odometry.t - NANOSECONDS
+            frame = str(msg.header.frame_id) if binding.role == "odometry" else ODOMETRY_FRAME
+            self.carried = replace(known, frame=frame, odometry=world if newest else known.odometry)
         return world
+
+
+def _turned(odometry: Odometry, turning: YawRate | None) -> Odometry:
+    """Return the odometry with the yaw rate of the inertial sensor, if that is recent."""
+    if turning is None or abs(odometry.t - turning.t) > IMU_AGE_MAX:
+        return odometry
+    return replace(odometry, yaw_rate=turning.rate)
+
+
+def _integrated(motion: Motion, last: Odometry | None) -> Odometry | Invalid:
+    """Return the odometry that a speed without pose goes on to: from the origin, along the circles in between."""
+    if last is None or motion.t < last.t - NANOSECONDS:  # nothing yet, or the clock was set back
+        x, y, yaw = (last.x, last.y, last.yaw) if last else (0.0, 0.0, 0.0)
+        return Odometry(motion.t, x, y, yaw, motion.speed, motion.yaw_rate)
+    dt = seconds(motion.t - last.t)
+    if dt <= 0.0:
+        return Invalid("odometry", motion.t, f"stamp is {-dt:.3f} s before that of the message before it")
+    rates = [rate for rate in (last.yaw_rate, motion.yaw_rate) if math.isfinite(rate)]
+    turn = sum(rates) / len(rates) * dt if rates else 0.0
+    distance, middle = (last.speed + motion.speed) / 2 * dt, last.yaw + turn / 2
+    x, y = last.x + distance * math.cos(middle), last.y + distance * math.sin(middle)
+    return Odometry(motion.t, x, y, float(_wrapped(np.array(last.yaw + turn))), motion.speed, motion.yaw_rate)
 
 
 def _inputs(worlds: Sequence[World], consumed: tuple[tuple[str, int], ...]) -> Inputs:

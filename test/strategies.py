@@ -30,7 +30,7 @@ def other_values(kind: type[Any], name: str, value: Any) -> list[Any]:
     if hint is bool:
         return [not value]
     if hint is str:
-        return [v for v in meta["allowed"] or (f"{value}x",) if v != value]
+        return [v for v in meta["allowed"] or (f"{value}x", "doppler=x") if v != value]
     if "allowed" in meta:
         return [v for v in meta["allowed"] if v != value]
     if hint is int:

@@ -157,6 +157,8 @@ CROSS = [
     ({"odd.grade_max": 0.2}, "odd.grade_max"),
     ({"sensors.us.range_min": 6.0}, "sensors.us.range_min"),
     ({"sensors.us.topic": ""}, "sensors.us.topic is missing"),
+    ({"inputs.odometry": ""}, "inputs.odometry and inputs.twist"),
+    ({"sensors.us.fields": "doppler=v,speed=w"}, "sensors.us.fields"),
 ]  # fmt: skip
 
 

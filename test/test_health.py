@@ -92,7 +92,8 @@ def test_silence_makes_stale_and_the_next_message_heals(name):
     end = T + nanoseconds(TIMEOUTS[name]) + PERIOD
     ticks = [(t, all_of(t, **({LISTS[name]: ()} if t > T else {}))) for t in range(T, end + PERIOD, PERIOD)]
     assert codes(*ticks) == {f"{FAMILIES[name]}_STALE"}
-    assert codes(*ticks, (end + 2 * PERIOD, all_of(end + 2 * PERIOD))) == set()
+    again = ticks[-1][0] + PERIOD
+    assert codes(*ticks, (again, all_of(again))) == set()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -176,7 +177,8 @@ def test_a_ping_of_nan_is_no_reading():
 
 def test_old_stamps_do_not_refresh_and_do_not_age_what_is_fresh():
     assert codes((T, all_of()), (T + PERIOD, all_of(T - 10**9))) == set()
-    assert codes((T, all_of()), (T + 5 * PERIOD, all_of(T - 10**9))) == {"ODOMETRY_STALE"}
+    later = [(T + i * PERIOD, all_of(T - 10**9)) for i in range(1, 6)]
+    assert codes((T, all_of()), *later) == {"ODOMETRY_STALE"}
 
 
 # --- expected inputs ------------------------------------------------------------------------------------------------
@@ -289,7 +291,39 @@ def test_a_clock_that_jumps_is_found_in_that_tick(later):
 
 def test_a_late_tick_is_no_jump():
     later = T + nanoseconds(CONFIG.health.clock_jump)
-    assert codes((T, all_of()), (later, all_of(later))) == set()
+    assert codes((T, all_of()), (later, all_of(later))) == {"LOOP_STALLED"}
+
+
+# --- the loop itself ------------------------------------------------------------------------------------------------
+
+LATE = nanoseconds(CONFIG.timing.period + CONFIG.timing.overrun)
+
+
+def after(*steps):
+    """Codes after ticks that far apart [ns], every input fresh."""
+    ticks = [T]
+    for step in steps:
+        ticks.append(ticks[-1] + step)
+    return codes(*((t, all_of(t)) for t in ticks))
+
+
+def test_a_tick_later_than_the_envelope_allows_is_a_finding():
+    assert after(LATE) == set()
+    assert after(LATE + 1) == {"LOOP_OVERRUN"}
+    assert health.severity_of(Code.LOOP_OVERRUN) == Severity.SUSPECT
+
+
+def test_a_late_tick_counts_for_a_second():
+    assert after(LATE + 1, *[PERIOD] * 20) == {"LOOP_OVERRUN"}
+    assert after(LATE + 1, *[PERIOD] * 21) == set()
+
+
+def test_beyond_the_commit_interval_or_too_often_it_escalates():
+    assert after(nanoseconds(CONFIG.timing.commit) + 1) == {"LOOP_STALLED"}
+    often = [LATE + 1, PERIOD] * CONFIG.health.overruns_max
+    assert after(*often) == {"LOOP_STALLED"}
+    assert after(*often[:-2]) == {"LOOP_OVERRUN"}
+    assert health.severity_of(Code.LOOP_STALLED) == Severity.DEGRADED
 
 
 def test_stamps_from_before_the_clock_was_set_back_do_not_keep_an_input_fresh():

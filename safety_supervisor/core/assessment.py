@@ -120,6 +120,8 @@ class Situation:
     """Fastest that ego was while the present echo filters gathered their range rates [m/s]."""
     resting: bool = False
     """Ego stands and the plan leaves it there: there is nothing to brake."""
+    ego_age: float = 0.0
+    """Age of the odometry that `ego` is predicted from [s], >= 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +202,16 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
             rows.append(np.full(len(points[-1]), -1 - i))
             approach.append(np.full(len(points[-1]), _approach(arc, situation, near.approach_noise)))
     m, n = len(tracks), sum(map(len, points)) - len(tracks)
-    age = np.array([seconds(ego.t - int(t)) for t in tracks.updated])
+    # What is known of ego may be older than what is known of an object: the older one counts.
+    age = np.maximum([seconds(ego.t - int(t)) for t in tracks.updated], situation.ego_age)
+    pinged = [seconds(ego.t - arcs[-1 - int(row)].t) for row in np.concatenate(rows)[m:]]
     c = config.corridor
     return Objects(
         np.concatenate(rows), np.concatenate(points), np.concatenate([tracks.state[:, 2:], np.zeros((n, 2))]),
         np.concatenate([tracks.cov, np.zeros((n, 4, 4))]), np.concatenate([tracks.existence, np.ones(n)]),
         np.concatenate([~tracks.moved, np.zeros(n, np.bool_)]),
         np.concatenate([tracks.hits, np.full(n, CONFIRMED_HITS)]),
-        np.concatenate([np.maximum(age, 0.0), np.zeros(n)]), np.concatenate(approach),
+        np.concatenate([age, np.maximum(pinged, situation.ego_age)]), np.concatenate(approach),
         np.concatenate([np.zeros(m), np.full(n, keep)]),
         np.concatenate([np.full(m, config.expected.clearance), np.full(n, keep)]),
         np.concatenate([np.full(m, c.margin + c.object_half_width), np.full(n, near.lateral_margin)]),

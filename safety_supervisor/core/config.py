@@ -19,6 +19,8 @@ GRAVITY = 9.80665
 """Standard gravity [m/s^2]."""
 
 SENSOR_KINDS = ("radar", "radar_tracks", "ultrasonic")
+FIELD_ROLES = ("x", "y", "range", "azimuth", "doppler", "vx", "vy")
+"""What a field of a radar's point cloud can be for; `Sensor.fields` names those that are called otherwise."""
 RESERVED = ("odometry", "plan", "driver", "clock")
 """Sources of findings beside the sensors; a sensor of such a name would stand in for that input."""
 
@@ -213,6 +215,7 @@ class Health:
     future_tolerance: float = param(0.05, "s", 0.0, 0.5, "stamps this far ahead are clock jitter")
     clock_jump: float = param(0.5, "s", 0.05, 10.0, "tick times further apart than this are a clock jump")
     frozen_time: float = param(1.0, "s", 0.1, 10.0, "identical content for this long while moving is frozen")
+    overruns_max: int = param(3, "", 1, 100, "late ticks within a second that stop the vehicle; one keeps its speed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +245,12 @@ class Arbitration:
 class InputTopics:
     """Names of the vehicle-wide inputs. Relative names are resolved in the node's namespace."""
 
-    odometry: str = choice("vehicle/odometry", (), "nav_msgs/Odometry; always expected")
+    odometry: str = choice("vehicle/odometry", (), "nav_msgs/Odometry; ego's motion is always expected")
+    twist: str = choice("", (), "geometry_msgs/TwistStamped, when odometry is empty: the pose is integrated from it")
+    imu: str = choice("", (), "sensor_msgs/Imu: its yaw rate replaces that of odometry or twist")
     plan: str = choice("policy/trajectory", (), "trajectory_msgs/MultiDOFJointTrajectory or nav_msgs/Path")
     plan_expected: bool = choice(True, (), "false: the physical extrapolation of the present motion is judged")
-    driver: str = choice("vehicle/driver_takeover", (), "std_msgs/Bool; true while the driver controls the vehicle")
+    driver: str = choice("vehicle/driver_takeover", (), "std_msgs/Bool, true while the driver controls the vehicle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +271,11 @@ class Sensor:
     sigma_range_rate: float = param(0.12, "m/s", 0.001, 5.0, "range-rate noise")
     latency: float = param(0.0, "s", 0.0, 0.5, "measurement before the stamp of the message")
     doppler_sign: float = choice(1.0, (1.0, -1.0), "-1 when the driver counts approach as positive")
+    fields: str = choice("", (), "point fields called otherwise, as doppler=v_mps,azimuth=az; empty: known names")
+    angle_unit: str = choice("rad", ("rad", "deg"), "unit of the azimuth field")
+    reliable: bool = choice(False, (), "ask for reliable delivery; a best-effort publisher then does not match")
+    depth: int = param(20, "", 1, 1000, "messages kept between two ticks")
+    deadline: float = param(0.0, "s", 0.0, 10.0, "ask publishers for it, misses are reported at once; 0: do not ask")
 
 
 GROUPS: dict[str, type[Any]] = {
@@ -352,14 +362,30 @@ def cross_rules(config: Config) -> Iterator[tuple[bool, str]]:
     force = v.brake_force_max / (v.mass + o.load_max) - GRAVITY * math.sin(o.grade_max)
     yield rule(f.emergency_deceleration <= force, "fallback.emergency_deceleration", "<=",
                f"{force:.3f} m/s^2, what vehicle.brake_force_max gives at odd.load_max on odd.grade_max")
+    i = config.inputs
+    yield bool(i.odometry or i.twist), "inputs.odometry and inputs.twist are both empty, one of them must be given"
     names = [name for name, _ in config.sensors]
     for name, sensor in config.sensors:
         key = f"sensors.{name}"
         yield names.count(name) == 1, f"{key} stands twice"
         yield name not in RESERVED, f"{key} has the name of another input, none of {', '.join(RESERVED)} is allowed"
         yield (bool(sensor.topic), f"{key}.topic is missing")
+        yield _aliases_ok(sensor.fields), (
+            f"{key}.fields = {sensor.fields!r} must be role=name pairs, roles {', '.join(FIELD_ROLES)}"
+        )
         yield (sensor.range_min < sensor.range_max,
                f"{key}.range_min = {sensor.range_min} must be < {key}.range_max = {sensor.range_max}")
+
+
+def aliases(text: str) -> dict[str, str]:
+    """Return the point fields of `Sensor.fields` by role."""
+    return dict(pair.split("=", 1) for pair in text.replace(" ", "").split(",") if "=" in pair)
+
+
+def _aliases_ok(text: str) -> bool:
+    pairs = [pair.partition("=") for pair in text.replace(" ", "").split(",") if pair]
+    roles = [role for role, _, _ in pairs]
+    return len(set(roles)) == len(roles) and all(role in FIELD_ROLES and name for role, _, name in pairs)
 
 
 def parameters(group: type[Any]) -> Iterator[Field[Any]]:

@@ -39,6 +39,9 @@ SPECIAL: dict[Code, Severity] = {
     Code.ODOMETRY_STALE: Severity.BLIND,
     Code.ODOMETRY_FUTURE: Severity.SUSPECT,
     Code.CLOCK_JUMP: Severity.DEGRADED,
+    Code.DOPPLER_SIGN: Severity.DEGRADED,
+    Code.LOOP_OVERRUN: Severity.SUSPECT,
+    Code.LOOP_STALLED: Severity.DEGRADED,
     Code.PLAN_INVALID: Severity.DEGRADED,
     Code.PLAN_NOT_FINITE: Severity.DEGRADED,
     Code.PLAN_NOT_ORDERED: Severity.DEGRADED,
@@ -57,6 +60,10 @@ PLACE_SLACK = 1.0
 """A pose may be off by this much [m] between two messages; localisation corrections belong into `map`, not `odom`."""
 POSITION_MAX = 1e9
 """Beyond it a double no longer resolves what the envelopes need [m]."""
+
+
+OVERRUN_SPAN = nanoseconds(1.0)
+"""A late tick counts for this long [ns]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,8 @@ class Memory:
     """Newest odometry that was accepted."""
     jumped: Finding | None = None
     """Time or place has jumped: what was tracked before belongs elsewhere."""
+    late: tuple[tuple[int, int], ...] = ()
+    """(tick, time since the one before [ns]) of late ticks within `OVERRUN_SPAN`."""
 
     def of(self, name: str) -> Source:
         """Return the memory of one input, empty when it never came."""
@@ -104,7 +113,8 @@ def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memor
     kept = replace(inputs, radar=radar, ranges=pings, odometry=odometry, plans=plans)
     pose = max((o for o in (memory.pose, *odometry) if o is not None), key=lambda o: o.t, default=None)
     jumped = _clock_jump(memory.tick, t, config) or _place_jump(None if back else memory.pose, odometry)
-    return Memory(tuple(sorted(gate.sources.items())), t, pose, jumped), kept
+    late = () if jumped else _late(memory, t, config)
+    return Memory(tuple(sorted(gate.sources.items())), t, pose, jumped, late), kept
 
 
 class _Gate:
@@ -155,10 +165,10 @@ class _Gate:
         return source.upper() if source in ("odometry", "plan", "driver") else "INPUT"
 
 
-def check(memory: Memory, plan_findings: tuple[Finding, ...], moving: bool, t: int, config: Config) -> Health:
-    """Return every finding at tick `t`; `plan_findings` come from `plan_check`."""
+def check(memory: Memory, more: tuple[Finding, ...], moving: bool, t: int, config: Config) -> Health:
+    """Return every finding at tick `t`; `more` are those that others found, about the plan and the radars' sign."""
     inputs = (*_vehicle_inputs(memory, moving, t, config), *_sensors(memory, moving, t, config))
-    findings = [*_jumps(memory), *inputs, *_others(memory, t, config), *plan_findings]
+    findings = [*_jumps(memory), *_overruns(memory, t, config), *inputs, *_others(memory, t, config), *more]
     severity = max((severity_of(f.code) for f in findings), default=Severity.OK)
     return Health(severity, tuple(findings))
 
@@ -181,6 +191,32 @@ def stale(memory: Memory, name: str, t: int, config: Config) -> bool:
 def _jumps(memory: Memory) -> Iterator[Finding]:
     if memory.jumped:
         yield memory.jumped
+
+
+def _late(memory: Memory, t: int, config: Config) -> tuple[tuple[int, int], ...]:
+    """Return the late ticks of the last moments, this one included if it is one."""
+    step = t - memory.tick if memory.tick is not None else 0
+    limit = nanoseconds(config.timing.period + config.timing.overrun)
+    recent = [entry for entry in memory.late if t - entry[0] <= OVERRUN_SPAN]
+    # No more are kept than are needed to tell that there are too many.
+    return tuple([*recent, (t, step)] if step > limit else recent)[-config.health.overruns_max :]
+
+
+def _overruns(memory: Memory, t: int, config: Config) -> Iterator[Finding]:
+    """A tick later than the envelope allows for: now and then do not speed up, beyond or too often stop."""
+    if not memory.late:
+        return
+    longest = max(step for _, step in memory.late)
+    allowed, commit = config.timing.period + config.timing.overrun, config.timing.commit
+    if longest > nanoseconds(commit):
+        text = f"{seconds(longest):.3f} s between two ticks, the envelope counts on {commit:g} s"
+        yield Finding(Code.LOOP_STALLED, "clock", text)
+    elif len(memory.late) >= config.health.overruns_max:
+        text = f"{len(memory.late)} late ticks in a second, {seconds(longest):.3f} s at worst, allowed {allowed:g} s"
+        yield Finding(Code.LOOP_STALLED, "clock", text)
+    else:
+        text = f"{seconds(longest):.3f} s between two ticks, allowed {allowed:g} s"
+        yield Finding(Code.LOOP_OVERRUN, "clock", text)
 
 
 def _vehicle_inputs(memory: Memory, moving: bool, t: int, config: Config) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from safety_supervisor.core import fallback, health, tracking
+from safety_supervisor.core import doppler_sign, fallback, health, tracking
 from safety_supervisor.core.arbitration import TRUST, Arbiter, arbitrate, rebased
 from safety_supervisor.core.assessment import Situation, assess
 from safety_supervisor.core.config import Config
@@ -48,6 +48,8 @@ class State:
     ego: tracking.EgoHistory = field(default_factory=tracking.EgoHistory)
     tracker: tracking.TrackerState = field(default_factory=tracking.TrackerState.empty)
     ultrasonics: tracking.UltrasonicState = field(default_factory=tracking.UltrasonicState.empty)
+    signs: doppler_sign.Scores = ()
+    """Whether each radar counts range rates as declared."""
     plan: Plan | None = None
     """Newest plan, good or not."""
     plan_findings: tuple[Finding, ...] = ()
@@ -79,9 +81,13 @@ def step(state: State, inputs: Inputs, t: int, config: Config) -> tuple[State, D
     driver = inputs.driver[-1].takeover if inputs.driver else state.driver
     moving = ego is not None and abs(ego.speed) > config.arbitration.standstill_speed
     memory = memory if moving else health.rested(memory, t)
-    state = replace(state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics, driver=driver)
+    signs = doppler_sign.scored(state.signs, inputs.radar, history, config)
+    state = replace(
+        state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics, signs=signs, driver=driver
+    )
     state = _with_plans(state, inputs.plans, ego, config)
-    trust = health.check(memory, state.plan_findings, moving, t, config)
+    more = (*doppler_sign.findings(state.signs), *state.plan_findings)
+    trust = health.check(memory, more, moving, t, config)
     return _decide(state, inputs, ego, trust, t, config)
 
 
@@ -170,7 +176,8 @@ def _situation(state: State, ego: Odometry, path: Path, source: str, t: int, con
     clear = _clear_range(state, path.reverse, t, config)
     resting = not moving and planned and rise <= 0
     recent = max((abs(o.speed) for o in state.ego.samples), default=0.0)
-    return Situation(ego, path, present, acceleration, envelope, clear, braking, recent, resting)
+    age = max(seconds(t - state.ego.samples[-1].t), 0.0)
+    return Situation(ego, path, present, acceleration, envelope, clear, braking, recent, resting, age)
 
 
 def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:
