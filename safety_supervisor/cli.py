@@ -59,6 +59,7 @@ class Verb:
 
 VERBS = (
     Verb("replay", "run a recording through the supervisor, without ROS", "safety_supervisor.replay.command"),
+    Verb("inspect", "list what is in a recording and what is missing", "safety_supervisor.replay.inspect"),
     Verb("prove", "prove the envelope for a vehicle's parameters", "safety_supervisor.prove.command"),
     Verb("scenario", "simulate a scenario in closed loop", "safety_supervisor.scenarios.command"),
     Verb(

@@ -7,38 +7,29 @@ give the same sequence. Only topics that are asked for are deserialised.
 
 from __future__ import annotations
 
-import re
+import heapq
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import MessageDefinitionFormat
-from rosbags.rosbag1 import Reader as Reader1
-from rosbags.rosbag2 import Reader as Reader2
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from safety_supervisor import cdr
 from safety_supervisor.messages import Unreadable
 from safety_supervisor.replay.definitions import EXTRA
-from safety_supervisor.replay.salvage import DamagedMcap, DamagedSqlite, Definition, Record, Source
+from safety_supervisor.replay.salvage import Record, Source
+from safety_supervisor.replay.storages import EXPECTED, BagError, open_sources, short
 
-EXPECTED = "expected a rosbag2 folder or a .mcap, .db3 or .bag file"
-FILES = (".mcap", ".db3", ".bag")
-SPLIT = re.compile(r"_\d+$")
-"""What tells the files of one recording apart: name_0.mcap, name_1.mcap."""
-SIZE_MIN = 13
-"""No file that begins as one of these is shorter [bytes]."""
-
-
-class BagError(Exception):
-    """A recording that cannot be used; the text is one line: which, what is wrong, what was expected."""
+__all__ = ["Bag", "BagError", "BagWriter", "Topic", "known_types", "make", "open_bag", "open_bags"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,44 +41,30 @@ class Topic:
     count: int
     readable: bool
     """Whether its type definition is known."""
-
-
-# --- storages -------------------------------------------------------------------------------------------------
-
-
-class _Rosbags:
-    """What the rosbags library opens by itself."""
-
-    def __init__(self, path: Path, stack: ExitStack) -> None:
-        self.ros1 = path.suffix == ".bag"
-        reader: Any = Reader1(path) if self.ros1 else Reader2(path)
-        self._reader: Any = stack.enter_context(reader)
-        self.promised = int(self._reader.message_count)
-        """Messages that the recording says it has."""
-        self._connections = sorted(self._reader.connections, key=lambda c: (c.topic, c.id))
-        self.types = {c.topic: c.msgtype for c in self._connections}
-        languages = {MessageDefinitionFormat.MSG: "msg", MessageDefinitionFormat.IDL: "idl"}
-        self.definitions = {
-            c.msgtype: Definition(c.msgdef.data, languages[c.msgdef.format])
-            for c in self._connections
-            if c.msgdef.format in languages and c.msgdef.data
-        }
-
-    def records(self, topics: Sequence[str] | None) -> Iterator[Record]:
-        wanted = [c for c in self._connections if topics is None or c.topic in topics]
-        if wanted:
-            for connection, t, data in self._reader.messages(connections=wanted):
-                yield Record(connection.topic, connection.msgtype, t, bytes(data))
+    first: int = 0
+    """Log time of its first message [ns]."""
+    last: int = 0
 
 
 # --- opening --------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class Bag:
-    """An opened recording. Use as a context manager."""
+class _Extent:
+    """What one source really holds."""
 
-    path: Path
+    source: Source
+    ordered: bool = True
+    """Whether its records come in order of time."""
+    start: int = 0
+    end: int = 0
+
+
+@dataclass(slots=True)
+class Bag:
+    """An opened recording, or several that belong together. Use as a context manager."""
+
+    paths: list[Path]
     topics: tuple[Topic, ...] = ()
     start: int = 0
     """Log time of the first message [ns]."""
@@ -96,16 +73,26 @@ class Bag:
     """Whether the recording is damaged and only a part could be read."""
     notes: list[str] = field(default_factory=list)
     _sources: list[Source] = field(default_factory=list)
-    _sorted: bool = True
+    _extents: list[_Extent] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
-    _stores: dict[str, Any] = field(default_factory=dict)
-    _fitting: dict[str, bool] = field(default_factory=dict)
+    _stores: dict[tuple[str, bool], Any] = field(default_factory=dict)
+    _fitting: dict[tuple[str, bool], bool] = field(default_factory=dict)
 
     def __enter__(self) -> Bag:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @property
+    def path(self) -> Path:
+        """Where it is; of several recordings the first."""
+        return self.paths[0]
+
+    @property
+    def name(self) -> str:
+        """Name of the recording, of several ones joined by " + "."""
+        return " + ".join(os.fsencode(path.resolve().name).decode(errors="replace") for path in self.paths)
 
     @property
     def duration(self) -> float:
@@ -117,18 +104,37 @@ class Bag:
         return next((t for t in self.topics if t.name.lstrip("/") == name.lstrip("/")), None)
 
     def messages(
-        self, topics: Iterable[str] | None = None, views: bool = False
+        self,
+        topics: Iterable[str] | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        views: bool = False,
     ) -> Iterator[tuple[str, str, int, Any]]:
         """Yield (topic, type, log time, message) in canonical order; a broken message is an `Unreadable`.
 
-        `topics` limits what is read; topics of unknown type are left out. With `views`, a message of a type that has
-        one is its view (`cdr`): all that `messages.convert` reads of it, many times faster.
+        `topics` limits what is read; topics of unknown type are left out. `since` and `until` are log times [ns],
+        both inclusive. With `views`, a message of a type that has one is its view (`cdr`): all that
+        `messages.convert` reads of it, many times faster.
         """
         readable = [t.name for t in self.topics if t.readable]
         wanted = readable if topics is None else [name for name in readable if name in set(topics)]
         for record in self._ordered(wanted):
-            seen = cdr.view(record.msgtype, record.data) if views and self._fits(record.msgtype) else None
+            if until is not None and record.t > until:
+                return
+            if since is not None and record.t < since:
+                continue
+            seen = cdr.view(record.msgtype, record.data) if views and self._fits(record) else None
             yield record.topic, record.msgtype, record.t, self._deserialised(record) if seen is None else seen
+
+    def records(self, topics: Iterable[str] | None = None) -> Iterator[Record]:
+        """Yield the messages as they are stored, in canonical order; topics of unknown type are included."""
+        names = [t.name for t in self.topics]
+        yield from self._ordered(names if topics is None else [name for name in names if name in set(topics)])
+
+    def definition(self, msgtype: str, ros1: bool = False) -> Any:
+        """Return the fields of a message type as the type store has them, or None when it is not known."""
+        store = self._store(msgtype, ros1)
+        return None if store is None else store.fielddefs[msgtype][1]
 
     def first(self, topic: str) -> Any:
         """Return the first message of a topic that can be decoded, or None."""
@@ -136,74 +142,95 @@ class Bag:
         return next((msg for msg in messages if not isinstance(msg, Unreadable)), None)
 
     def _ordered(self, topics: Sequence[str]) -> Iterator[Record]:
-        if not self._sorted:
-            yield from sorted(self._intact(topics), key=lambda r: (r.t, r.topic))
-            return
         tied: list[Record] = []
-        for record in self._intact(topics):
+        for record in self._in_time(topics):
             if tied and record.t != tied[0].t:
-                yield from sorted(tied, key=lambda r: r.topic)
+                if len(tied) > 1:
+                    tied.sort(key=_topic)
+                yield from tied
                 tied = []
             tied.append(record)
-        yield from sorted(tied, key=lambda r: r.topic)
+        yield from sorted(tied, key=_topic)
 
-    def _intact(self, topics: Sequence[str] | None) -> Iterator[Record]:
+    def _in_time(self, topics: Sequence[str]) -> Iterator[Record]:
+        """Yield the records of all sources in order of time; what is in order already is never held in memory."""
+        extents = sorted(self._extents, key=lambda e: e.start)
+        streams = [self._intact(e.source, topics) for e in extents]
+        streams = [
+            s if e.ordered else iter(sorted(s, key=_time)) for e, s in zip(extents, streams, strict=True)
+        ]
+        if all(before.end <= after.start for before, after in pairwise(extents)):
+            return chain.from_iterable(streams)
+        return heapq.merge(*streams, key=_time)
+
+    def _intact(self, source: Source, topics: Sequence[str] | None) -> Iterator[Record]:
         """Yield what can be read; damage is noted once and ends the file it is in."""
-        for source in self._sources:
-            try:
-                yield from source.records(topics)
-            except Exception as error:  # a damaged file breaks its reader in any way
-                self.recovered = True
-                note = f"damaged, read up to the damage ({_short(error)})"
-                if note not in self.notes:
-                    self.notes.append(note)
-
-    def _scan(self) -> None:
-        """Count what is really there, and see whether it is in order of time."""
-        counts: dict[str, int] = {}
-        newest: int | None = None
-        for record in self._intact(None):
-            counts[record.topic] = counts.get(record.topic, 0) + 1
-            if newest is None:
-                self.start = self.end = record.t
-            elif record.t < newest:
-                self._sorted = False
-            newest = record.t
-            self.start, self.end = min(self.start, newest), max(self.end, newest)
-        self._compare(sum(counts.values()))
-        types = {name: kind for source in self._sources for name, kind in source.types.items()}
-        self.topics = tuple(
-            Topic(name, types[name], counts.get(name, 0), self._store(types[name]) is not None)
-            for name in sorted(types)
-        )
-
-    def _compare(self, found: int) -> None:
-        """Note when an otherwise readable recording has not all the messages that it says it has."""
-        promised = sum(source.promised for source in self._sources if isinstance(source, _Rosbags))
-        if not self.recovered and found != promised:
+        try:
+            yield from source.records(topics)
+        except Exception as error:  # a damaged file breaks its reader in any way
             self.recovered = True
-            self.notes.append(f"damaged: {found} of {promised} messages could be read")
+            note = f"damaged, what is whole is read ({short(error)})"
+            if note not in self.notes:
+                self.notes.append(note)
 
-    def _store(self, msgtype: str) -> Any:
+    def _scan(self, sources: Sequence[Source]) -> None:
+        """Count what is really there in new sources, and see whether it is in order of time."""
+        self._stores.clear()  # new sources may know more types
+        self._fitting.clear()
+        known = {t.name: t for t in self.topics}
+        types = {name: (kind, source.ros1) for source in self._sources for name, kind in source.types.items()}
+        seen = {name: (t.count, t.first, t.last) for name, t in known.items()}
+        for source in sources:
+            extent = _Extent(source)
+            found = 0
+            for record in self._intact(source, None):
+                count, first, last = seen.get(record.topic, (0, record.t, record.t))
+                seen[record.topic] = (count + 1, min(first, record.t), max(last, record.t))
+                if not found:
+                    extent.start = extent.end = record.t
+                extent.ordered &= record.t >= extent.end or not found
+                extent.start, extent.end = min(extent.start, record.t), max(extent.end, record.t)
+                found += 1
+            self._compare(source, found)
+            if found:
+                self._extents.append(extent)
+        self.start = min((e.start for e in self._extents), default=0)
+        self.end = max((e.end for e in self._extents), default=0)
+        self.topics = tuple(
+            Topic(name, kind, seen.get(name, (0, 0, 0))[0], self._store(kind, ros1) is not None,
+                  *seen.get(name, (0, 0, 0))[1:])
+            for name, (kind, ros1) in sorted(types.items())
+        )  # fmt: skip
+
+    def _compare(self, source: Source, found: int) -> None:
+        """Note when an otherwise readable recording has not all the messages that it says it has."""
+        if not self.recovered and source.promised is not None and found != source.promised:
+            self.recovered = True
+            self.notes.append(f"damaged: {found} of {source.promised} messages could be read")
+
+    def _store(self, msgtype: str, ros1: bool) -> Any:
         """Type store that knows a message type: the embedded definition first, then the known ones; or None."""
-        if msgtype not in self._stores:
-            self._stores[msgtype] = self._embedded(msgtype) or (
+        key = (msgtype, ros1)
+        if key not in self._stores:
+            self._stores[key] = self._embedded(msgtype, ros1) or (
                 known_types() if msgtype in known_types().fielddefs else None
             )
-        return self._stores[msgtype]
+        return self._stores[key]
 
-    def _fits(self, msgtype: str) -> bool:
+    def _fits(self, record: Record) -> bool:
         """Whether messages of this type have the layout that their view takes for granted."""
-        if msgtype not in self._fitting:
-            self._fitting[msgtype] = (
-                msgtype in cdr.TYPES
-                and not self._sources[0].ros1
-                and _layout(self._store(msgtype), msgtype) in _known_layouts(msgtype)
+        key = (record.msgtype, record.ros1)
+        if key not in self._fitting:
+            self._fitting[key] = (
+                record.msgtype in cdr.TYPES
+                and not record.ros1
+                and _layout(self._store(*key), record.msgtype) in _known_layouts(record.msgtype)
             )
-        return self._fitting[msgtype]
+        return self._fitting[key]
 
-    def _embedded(self, msgtype: str) -> Any:
-        definition = next((s.definitions[msgtype] for s in self._sources if msgtype in s.definitions), None)
+    def _embedded(self, msgtype: str, ros1: bool) -> Any:
+        sources = (s for s in self._sources if s.ros1 == ros1 and msgtype in s.definitions)
+        definition = next((s.definitions[msgtype] for s in sources), None)
         if definition is None:
             return None
         store = get_typestore(Stores.EMPTY)
@@ -212,102 +239,56 @@ class Bag:
                 store.register(get_types_from_msg(definition.text, msgtype))
             else:
                 store.register(get_types_from_idl(definition.text))
-            store.generate_msgdef(msgtype, ros_version=1 if self._sources[0].ros1 else 2)
+            store.generate_msgdef(msgtype, ros_version=1 if ros1 else 2)
         except Exception as error:  # text from outside; the known definition serves instead
-            self.notes.append(f"embedded definition of {msgtype} is not usable ({_short(error)})")
+            self.notes.append(f"embedded definition of {msgtype} is not usable ({short(error)})")
             return None
         return store
 
     def _deserialised(self, record: Record) -> Any:
-        store = self._store(record.msgtype)
+        store = self._store(record.msgtype, record.ros1)
         try:
-            if self._sources[0].ros1:
+            if record.ros1:
                 return store.deserialize_ros1(record.data, record.msgtype)
             return store.deserialize_cdr(record.data, record.msgtype)
         except Exception as error:  # bytes from outside
-            return Unreadable(_short(error))
+            return Unreadable(short(error))
+
+
+def _time(record: Record) -> int:
+    return record.t
+
+
+def _topic(record: Record) -> str:
+    return record.topic
 
 
 def open_bag(path: Path | str) -> Bag:
-    """Open a recording. Raises `BagError` when nothing in it can be read."""
-    path = Path(path)
-    if not path.exists():
-        raise BagError(f"{path}: no such file or folder, {EXPECTED}")
-    bag = Bag(path)
+    """Open one recording. Raises `BagError` when nothing in it can be read."""
+    return open_bags([Path(path)])
+
+
+def open_bags(paths: Sequence[Path]) -> Bag:
+    """Open recordings that belong together as one: their messages are merged by log time.
+
+    Raises `BagError` when nothing in one of them can be read.
+    """
+    bag = Bag(list(paths))
     try:
-        _open_sources(bag)
-        bag._scan()
-        if not bag.topics or not any(t.count for t in bag.topics):
-            why = f" ({bag.notes[0]})" if bag.notes else ""
-            raise BagError(f"{path}: no messages in it{why}, {EXPECTED} with recorded topics")
+        for path in bag.paths:
+            opened = open_sources(path, bag._stack)
+            bag._sources += opened.sources
+            bag.recovered |= opened.recovered
+            bag.notes += [note for note in opened.notes if note not in bag.notes]
+            before = sum(t.count for t in bag.topics)
+            bag._scan(opened.sources)
+            if sum(t.count for t in bag.topics) == before:
+                why = f" ({opened.notes[0]})" if opened.notes else ""
+                raise BagError(f"{path}: no messages in it{why}, {EXPECTED} with recorded topics")
     except BaseException:
         bag._stack.close()
         raise
     return bag
-
-
-def _open_sources(bag: Bag) -> None:
-    """Open the whole if it is intact, else each file in it as far as it goes."""
-    path = bag.path
-    if not path.is_file() and not path.is_dir():
-        raise BagError(f"{path}: neither a file nor a folder, {EXPECTED}")
-    files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.suffix in FILES and f.is_file())
-    if path.is_dir() and not files and not (path / "metadata.yaml").exists():
-        raise BagError(f"{path}: the folder holds no recording, {EXPECTED}")
-    if path.is_file() and path.suffix not in FILES:
-        raise BagError(f"{path}: not a recording by its name, {EXPECTED}")
-    if path.is_file() and path.stat().st_size < SIZE_MIN:
-        raise BagError(f"{path}: the file {_size(path)}, {EXPECTED}")
-    if path.is_file() or (path / "metadata.yaml").exists():
-        try:
-            bag._sources = [_Rosbags(path, bag._stack)]
-            return
-        except PermissionError:
-            raise
-        except Exception as error:  # damaged in any way: try the files one by one
-            problem = _short(error)
-    else:
-        problem = "metadata.yaml is missing"
-    recordings = {(SPLIT.sub("", file.stem), file.suffix) for file in files}
-    if len(recordings) > 1:
-        names = ", ".join(sorted(file.name for file in files)[:4])
-        raise BagError(f"{path}: holds several recordings ({names}), joined by no metadata.yaml; name one file")
-    bag._sources = [source for file in files for source in _open_alone(file, bag)]
-    if not bag._sources:
-        raise BagError(f"{path}: cannot be read ({problem}), {EXPECTED}")
-    bag.recovered = True
-    bag.notes.insert(0, problem)
-
-
-def _size(path: Path) -> str:
-    size = path.stat().st_size
-    return f"ends after {size} bytes" if size else "is empty"
-
-
-def _open_alone(file: Path, bag: Bag) -> Iterator[Source]:
-    """Open one file of a damaged recording; yields nothing when it is beyond help."""
-    stack = ExitStack()
-    try:
-        source: Source = _Rosbags(file, stack)
-    except Exception as error:  # damaged in any way
-        stack.close()
-        with suppress(Exception):
-            if file.suffix == ".mcap":
-                yield DamagedMcap(file)
-                return
-            if file.suffix == ".db3":
-                yield DamagedSqlite(file, bag._stack)
-                return
-        bag.notes.append(f"{file.name} is lost ({_short(error)})")
-        return
-    bag._stack.push(stack.pop_all())
-    yield source
-
-
-def _short(error: BaseException) -> str:
-    """One line about an error of a library."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
 
 
 @lru_cache(maxsize=1)

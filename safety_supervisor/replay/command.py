@@ -1,96 +1,106 @@
-"""The verb `replay`: a bag in; decisions.jsonl, summary.json and report.html out."""
+"""The verb `replay`: recordings in; decisions.jsonl, summary.json and report.html out."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import difflib
 import errno
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from safety_supervisor import vehicle_file
-from safety_supervisor.core.config import Config, ConfigError, to_mapping, with_values
 from safety_supervisor.core.world import Decision, Mode
 from safety_supervisor.messages import decision_record, json_line
 from safety_supervisor.replay import report
-from safety_supervisor.replay.bag import Bag, open_bag
-from safety_supervisor.replay.profile import derive
+from safety_supervisor.replay.bag import open_bags
+from safety_supervisor.replay.inputs import (
+    EACH,
+    JOIN,
+    Options,
+    Prepared,
+    add_input_arguments,
+    add_window_arguments,
+    grouped,
+    prepare,
+    stem,
+    stems,
+)
+from safety_supervisor.replay.mapping import suggest, to_text
 from safety_supervisor.replay.replay import Run, ghost_path, scenario_outcome
 from safety_supervisor.replay.results import Collector, rank, summary, timing
+
+__all__ = ["Options", "add_arguments", "replay", "run"]
 
 PART = ".part"
 FILES = ("decisions.jsonl", "summary.json", "report.html")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to replay one bag."""
-
-    config: Path | None = None
-    values: Sequence[str] = ()
-    """`key=value` settings over the parameter set."""
-    report: bool = True
-    progress: bool = False
-    quiet: bool = True
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `safety-supervisor replay`."""
-    parser.add_argument("bag", metavar="BAG", type=Path, help="rosbag2 folder, or a .mcap, .db3 or .bag file")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="vehicle file; without it a profile is derived")
+    what = "rosbag2 folder, a .mcap, .db3 or .bag file, or a folder of those; several that belong together are one"
+    parser.add_argument("bags", metavar="BAG", type=Path, nargs="+", help=what)
+    add_input_arguments(parser)
+    add_window_arguments(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for the results (default: replay_<bag>)")
+    several = parser.add_mutually_exclusive_group()
+    several.add_argument("--join", action="store_true", help="replay several recordings as one, whatever they are")
+    several.add_argument("--each", action="store_true", help="replay each recording by itself, into DIR/<its name>")
     modes = [mode.name for mode in Mode if mode > Mode.NOMINAL]
     parser.add_argument(
         "--fail-on", metavar="MODE", type=str.upper, choices=modes, help=f"exit 1 if reached: {', '.join(modes)}"
     )
-    example = "change a parameter, for example timing.period=0.1"
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=example)
     parser.add_argument("--no-report", action="store_true", help="write no report.html")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay one bag; 0 when it completed, 1 when `--fail-on` was reached."""
-    out = args.out or Path(f"replay_{_stem(args.bag)}")
-    options = Options(args.config, args.set, not args.no_report, sys.stderr.isatty() and not args.quiet, args.quiet)
-    result = replay(args.bag, out, options)
-    if args.fail_on is None:
-        return 0
-    limit = rank(Mode[args.fail_on])
+    """Replay recordings; 0 when all completed, 1 when `--fail-on` was reached in one."""
+    groups = grouped(args.bags, JOIN if args.join else EACH if args.each else "")
+    out = args.out or Path(f"replay_{stem(args.bags[0])}")
+    progress = sys.stderr.isatty() and not args.quiet
+    options = Options(
+        args.config, args.set, not args.no_report, progress, args.quiet, args.mapping, args.start, args.end
+    )
+    failed = False
+    for group, name in zip(groups, stems(groups), strict=True):
+        target = out if len(groups) == 1 else out / name
+        failed |= _reached(replay(group, target, options), args.fail_on)
+    return 1 if failed else 0
+
+
+def _reached(result: dict[str, Any], mode: str | None) -> bool:
+    if mode is None:
+        return False
+    limit = rank(Mode[mode])
     reached = [name for name, ticks in result["modes"].items() if ticks and rank(Mode[name]) >= limit]
     if reached:
-        print(f"safety-supervisor: --fail-on {args.fail_on}: reached {', '.join(reached)}", file=sys.stderr)
-    return 1 if reached else 0
+        print(f"safety-supervisor: --fail-on {mode}: reached {', '.join(reached)}", file=sys.stderr)
+    return bool(reached)
 
 
-def replay(path: Path, out: Path, options: Options | None = None) -> dict[str, Any]:
-    """Replay a bag into a folder and return the summary. The files appear under their names only when complete.
+def replay(path: Path | Sequence[Path], out: Path, options: Options | None = None) -> dict[str, Any]:
+    """Replay a recording, or several as one, into a folder and return the summary.
 
-    Raises `BagError`, `ConfigError` or `OSError`, each with a text of one line.
+    The files appear under their names only when complete. Raises `BagError`, `ConfigError` or `OSError`, each with a
+    text of one line.
     """
     options = options or Options()
+    paths = [path] if isinstance(path, Path) else list(path)
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is a file, expected a folder for the results", str(out))
     for name in FILES:
         if (out / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder, expected to write a result there", str(out / name))
-    with open_bag(path) as bag:
-        config, source, notes = _config(bag, options)
-        replayed = Run(bag, config)
+    with open_bags(paths) as bag:
+        ready = prepare(bag, options)
         if not options.quiet:
-            _introduce(replayed, source, notes)
+            _introduce(ready)
         out.mkdir(parents=True, exist_ok=True)
         try:
-            result = _written(replayed, out, source, notes, options)
+            result = _written(ready, out, options)
             for name in FILES:
                 if (out / (name + PART)).exists():
                     os.replace(out / (name + PART), out / name)
@@ -104,23 +114,26 @@ def replay(path: Path, out: Path, options: Options | None = None) -> dict[str, A
     return result
 
 
-def _written(replayed: Run, out: Path, source: str, notes: Sequence[str], options: Options) -> dict[str, Any]:
+def _written(ready: Prepared, out: Path, options: Options) -> dict[str, Any]:
     """Run through the bag and write every file under its temporary name."""
+    replayed = ready.run
     collector = Collector()
     pictures = report.Pictures(replayed.config) if options.report else None
     began = time.perf_counter()
-    recorded = iter(replayed.recorded)
+    recorded = replayed.compared()
     with (out / (FILES[0] + PART)).open("w", encoding="utf-8", newline="\n") as lines:
         for decision in _with_progress(replayed, options.progress):
-            lines.write(json_line(decision_record(decision)) + "\n")
+            line = json_line(decision_record(decision))
+            lines.write(line + "\n")
             collector.add(decision)
             before = next(recorded, None)
-            collector.differing += before is not None and before.mode != decision.mode.name
+            if before is not None:
+                collector.agreement.add(before, decision, line)
             if pictures is not None:
                 pictures.add(decision)
     total = time.perf_counter() - began
     duration = (collector.end - collector.start) / 1e9
-    result = summary(replayed, collector, source, notes, timing(replayed.tick_seconds, total, duration))
+    result = summary(replayed, collector, ready.source, ready.notes, timing(replayed.tick_seconds, total, duration))
     outcome = scenario_outcome(replayed.bag)
     if outcome is not None:
         result["scenario"] = outcome
@@ -130,61 +143,6 @@ def _written(replayed: Run, out: Path, source: str, notes: Sequence[str], option
         page = report.page(result, pictures, ghost_path(replayed.bag))
         (out / (FILES[2] + PART)).write_text(page, encoding="utf-8", errors="backslashreplace")
     return result
-
-
-def _config(bag: Bag, options: Options) -> tuple[Config, str, list[str]]:
-    """Return the parameter set, where it comes from, and what was guessed."""
-    notes: list[str] = []
-    if options.config is not None:
-        config, source = vehicle_file.load(options.config), options.config.name
-    else:
-        profile = derive(bag)
-        config, source = profile.config, "derived from the topics of the bag"
-        notes = [*profile.notes, *(f"not in the bag: {what}" for what in profile.missing)]
-    if options.values:
-        config = with_values(config, _settings(options.values, config))
-        source += ", with --set " + " ".join(options.values)
-    return config, source, notes
-
-
-def _settings(pairs: Sequence[str], config: Config) -> dict[str, Any]:
-    """Read `key=value` pairs; every key must exist."""
-    known = list(_dotted(to_mapping(config), ""))
-    settings = {}
-    for pair in pairs:
-        key, sign, text = pair.partition("=")
-        if not sign or not key:
-            raise ConfigError(f"--set {pair!r} must be KEY=VALUE, for example timing.period=0.1")
-        if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            hint = f", did you mean {close[0]}?" if close else ""
-            raise ConfigError(f"--set {pair}: unknown key {key}{hint}")
-        try:
-            settings[key] = _number(yaml.safe_load(text))
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {pair}: {text!r} is not a value") from None
-    return settings
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 takes 1e-3 for text; a parameter of that form is a number."""
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return float(value)
-    return value
-
-
-def _dotted(values: Any, prefix: str) -> Iterator[str]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key
-
-
-def _stem(path: Path) -> str:
-    name = path.resolve().name
-    return name.rsplit(".", 1)[0] if path.suffix in (".mcap", ".db3", ".bag") else name
 
 
 # --- what the terminal sees -----------------------------------------------------------------------------------
@@ -203,26 +161,41 @@ def _with_progress(replayed: Run, progress: bool) -> Iterator[Decision]:
             bar.update(min(max((decision.t - replayed.bag.start) / 1e9, 0.0), duration) - bar.n)
 
 
-def _introduce(replayed: Run, source: str, notes: Sequence[str]) -> None:
-    bag = replayed.bag
-    print(f"bag      {bag.path}: {sum(t.count for t in bag.topics)} messages, {bag.duration:.1f} s")
+def _introduce(ready: Prepared) -> None:
+    replayed, bag = ready.run, ready.run.bag
+    count = sum(t.count for t in bag.topics)
+    print(f"bag      {' + '.join(map(str, bag.paths))}: {count} messages, {bag.duration:.1f} s")
     if bag.recovered:
         print(f"         recovered: {'; '.join(bag.notes)}")
     certificate = (replayed.config.certificate or "none")[:12]
-    print(f"config   {source} ({replayed.config.digest[:12]}, certificate {certificate})")
-    for note in [*replayed.wiring.notes, *notes]:
+    print(f"config   {ready.source} ({replayed.config.digest[:12]}, certificate {certificate})")
+    for note in [*replayed.wiring.notes, *ready.notes]:
         print(f"         {note}")
     for topic, used in sorted(replayed.wiring.used_as.items()):
         print(f"input    {topic}: {used}")
     for lost in replayed.wiring.missing:
         print(f"missing  {lost['input']} ({lost['topic']}): {lost['why']}")
+    if replayed.wiring.missing:
+        _suggest(replayed)
     print(f"ticks    {replayed.grouping}")
+
+
+def _suggest(replayed: Run) -> None:
+    """Print the mapping that would serve the missing inputs, if the recording has topics for them."""
+    found = suggest(replayed.bag, replayed.config, replayed.wiring.names)
+    if found.topics or found.frames:
+        print("         a mapping like this may help (--mapping FILE; `inspect` tells more):")
+        for line in to_text(found).splitlines():
+            print(f"           {line}")
 
 
 def _conclude(result: dict[str, Any], out: Path) -> None:
     counts = ", ".join(f"{name} {n}" for name, n in result["modes"].items() if n)
     speed = result["processing"]["times_real_time"]
     print(f"done     {result['ticks']} ticks: {counts} ({speed} x real time)")
+    if result["agreement"]:
+        same, ticks = result["agreement"]["same_mode"], result["agreement"]["ticks"]
+        print(f"recorded {ticks} decisions: the same mode in {same}, {result['agreement']['identical']} identical")
     if result["plan_source"] == "extrapolation":
         print("plan     the physical extrapolation of the present motion was judged")
     shown = result["interventions"][:10]

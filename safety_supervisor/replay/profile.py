@@ -1,7 +1,8 @@
 """A parameter set from the topics of a bag, for recordings that come without a vehicle file.
 
 Body, brakes and thresholds are the defaults of the declarations; sensors come from the topics. What had to be guessed
-is said in the notes. The mount of a sensor follows from words in its topic and frame: front, rear, left, right.
+is said in the notes. The mount of a sensor is that of its frame in the static transforms, where the recording has them;
+otherwise it follows from words in its topic and frame: front, rear, left, right. A mapping says what a topic is.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ import numpy as np
 
 from safety_supervisor import messages
 from safety_supervisor.core.config import Config, InputTopics, Sensor, Vehicle, parameters
-from safety_supervisor.core.world import Odometry, RadarScan
+from safety_supervisor.core.world import RadarScan
 from safety_supervisor.messages import normalised, plain_type
 from safety_supervisor.replay.bag import Bag, Topic
+from safety_supervisor.replay.mapping import IGNORE, ROLES
+from safety_supervisor.replay.mapping import Mapping as Names
+from safety_supervisor.replay.mounts import Pose, static_mounts
 
 OWN = ("scenario", "safety_supervisor")
 """First parts of topics that are results, never inputs."""
@@ -45,15 +49,22 @@ def derive_config(bag: Bag) -> tuple[Config, list[str]]:
     return profile.config, profile.notes
 
 
-def derive(bag: Bag) -> Profile:
-    """Like `derive_config`, with the kinds of input that no topic serves."""
-    usable = [t for t in bag.topics if t.readable and t.count and not _is_result(t.name, bag.topics)]
+def derive(bag: Bag, mapping: Names | None = None) -> Profile:
+    """Like `derive_config`, with the kinds of input that no topic serves, and with a mapping."""
+    mapping = mapping or Names()
+    usable = [
+        t for t in bag.topics
+        if t.readable and t.count and not mapping.ignored(t.name)
+        and (normalised(t.name) in mapping.topics or not _is_result(t.name, bag.topics))
+    ]  # fmt: skip
     profile = Profile(Config())
     vehicle = Vehicle(name="derived")
-    sensors = _sensors(bag, usable, vehicle, profile)
-    inputs = _inputs(usable, profile)
+    place = _Places(vehicle, mapping, static_mounts(bag, mapping))
+    inputs = _inputs(usable, mapping, profile)
+    roles = {normalised(topic) for topic, to in mapping.topics.items() if to in ROLES}
+    sensors = _sensors(bag, [t for t in usable if normalised(t.name) not in roles], place, profile)
     for name, sensor in sensors.items():
-        if sensor.kind == "radar" and _counts_approach_positive(bag, sensor, inputs.odometry):
+        if sensor.kind == "radar" and _counts_approach_positive(bag, sensor, inputs):
             sensors[name] = replace(sensor, doppler_sign=-1.0)
             profile.notes.append(f"{sensor.topic} counts approach as positive: static returns say so")
     if not sensors:
@@ -76,19 +87,32 @@ def _is_result(name: str, topics: Sequence[Topic]) -> bool:
 # --- vehicle-wide inputs --------------------------------------------------------------------------------------
 
 
-def _inputs(topics: Sequence[Topic], profile: Profile) -> InputTopics:
+def _inputs(topics: Sequence[Topic], mapping: Names, profile: Profile) -> InputTopics:
     default = InputTopics()
-    odometry = _best(topics, messages.TYPES["odometry"], default.odometry, ("vehicle", "odom"), profile)
-    plan = _best(topics, messages.PLAN_TYPES, default.plan, ("policy", "plan", "trajectory"), profile)
-    driver = next((t.name for t in topics if t.name.endswith("driver_takeover")), default.driver)
-    if odometry is None:
+    told = {mapping.topics[normalised(t.name)]: t.name for t in topics if normalised(t.name) in mapping.topics}
+    free = [t for t in topics if normalised(t.name) not in mapping.topics]
+    odometry = told.get("odometry") or _best(
+        free, messages.TYPES["odometry"], default.odometry, ("vehicle", "odom"), profile
+    )
+    plan = told.get("plan") or _best(
+        free, messages.PLAN_TYPES, default.plan, ("policy", "plan", "trajectory"), profile
+    )
+    twist = told.get("twist")
+    if odometry is None and twist is None:
+        twist = _best(free, messages.TYPES["twist"], "", ("vehicle", "twist", "velocity"), profile)
+        if twist:
+            profile.notes.append(f"no nav_msgs/Odometry: ego's motion is integrated from {twist}")
+    guess = next((t.name for t in free if t.name.endswith("driver_takeover")), default.driver)
+    driver = told.get("driver", guess)
+    if odometry is None and twist is None:
         profile.missing.append("odometry (nav_msgs/Odometry)")
     if plan is None:
         profile.missing.append(f"plan ({' or '.join(messages.PLAN_TYPES)})")
         profile.notes.append("no plan topic: the physical extrapolation of the present motion is judged")
     return InputTopics(
-        odometry=odometry or default.odometry, plan=plan or default.plan, plan_expected=plan is not None, driver=driver
-    )
+        odometry=odometry or ("" if twist else default.odometry), twist=twist or default.twist,
+        imu=told.get("imu", default.imu), plan=plan or default.plan, plan_expected=plan is not None, driver=driver,
+    )  # fmt: skip
 
 
 def _best(
@@ -113,41 +137,59 @@ def _best(
 # --- sensors --------------------------------------------------------------------------------------------------
 
 
-def _sensors(bag: Bag, topics: Sequence[Topic], vehicle: Vehicle, profile: Profile) -> dict[str, Sensor]:
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """What mounts are read from."""
+
+    vehicle: Vehicle
+    mapping: Names
+    static: Mapping[str, Pose]
+    """Frame -> pose in base_link."""
+
+    def of(self, topic: str, msg: Any) -> tuple[Pose, str]:
+        """Return a mount and how it is known."""
+        frame = self.mapping.frame(str(getattr(getattr(msg, "header", None), "frame_id", "")).lstrip("/"))
+        pose = self.static.get(frame)
+        if pose is not None and all(_allowed(name, v) for name, v in zip(("x", "y", "yaw"), pose, strict=True)):
+            return pose, f"mount from the static transform of {frame}"
+        return _mount(_words(f"{self.mapping.topics.get(normalised(topic), '')}/{topic}", frame), self.vehicle), (
+            "mount guessed"
+        )
+
+
+def _sensors(bag: Bag, topics: Sequence[Topic], places: _Places, profile: Profile) -> dict[str, Sensor]:
     sensors: dict[str, Sensor] = {}
     for topic in topics:
         kind = plain_type(topic.msgtype)
-        if kind in messages.RADAR_TYPES:
-            sensor = _radar(bag, topic, vehicle)
-        elif kind in messages.RANGE_TYPES:
-            sensor = _ultrasonic(bag, topic, vehicle)
-        else:
+        if kind not in messages.RADAR_TYPES and kind not in messages.RANGE_TYPES:
             continue
+        msg = bag.first(topic.name)
+        mount, known = places.of(topic.name, msg)
+        sensor = _radar(topic, msg, mount) if kind in messages.RADAR_TYPES else _ultrasonic(topic, msg, mount)
         if sensor is None:
             profile.notes.append(f"{topic.name} has no Doppler field: it is no radar and is not used")
             continue
-        name = _name(topic.name, sensors)
+        told = places.mapping.topics.get(normalised(topic.name), IGNORE)
+        name = told if told != IGNORE and re.fullmatch(r"\w+", told) else _name(topic.name, sensors)
         sensors[name] = sensor
         place = f"x {sensor.x:g} m, y {sensor.y:g} m, yaw {math.degrees(sensor.yaw):.0f} deg"
-        profile.notes.append(f"{topic.name} is {sensor.kind} {name!r}, mount guessed: {place}")
+        profile.notes.append(f"{topic.name} is {sensor.kind} {name!r}, {known}: {place}")
     return sensors
 
 
-def _radar(bag: Bag, topic: Topic, vehicle: Vehicle) -> Sensor | None:
-    msg = bag.first(topic.name)
+def _radar(topic: Topic, msg: Any, mount: Pose) -> Sensor | None:
     objects = plain_type(topic.msgtype) == "radar_msgs/RadarTracks"
     if plain_type(topic.msgtype) == "sensor_msgs/PointCloud2":
         names = {str(f.name).lower() for f in getattr(msg, "fields", ())}
         objects = {"x", "y", "vx", "vy"} <= names and not names.intersection(messages.DOPPLER_FIELDS)
         if not objects and not names.intersection(messages.DOPPLER_FIELDS):
             return None
-    x, y, yaw = _mount(_words(topic.name, msg), vehicle)
+    x, y, yaw = mount
     return Sensor(kind="radar_tracks" if objects else "radar", topic=topic.name, x=x, y=y, yaw=yaw)
 
 
-def _ultrasonic(bag: Bag, topic: Topic, vehicle: Vehicle) -> Sensor:
-    msg = bag.first(topic.name)
-    x, y, yaw = _mount(_words(topic.name, msg), vehicle)
+def _ultrasonic(topic: Topic, msg: Any, mount: Pose) -> Sensor:
+    x, y, yaw = mount
     given = {
         "half_angle": float(getattr(msg, "field_of_view", math.nan)) / 2,
         "range_min": float(getattr(msg, "min_range", math.nan)),
@@ -166,25 +208,25 @@ def _allowed(name: str, value: float) -> bool:
     return bool(meta["low"] <= value <= meta["high"])
 
 
-def _counts_approach_positive(bag: Bag, sensor: Sensor, odometry: str) -> bool:
+def _counts_approach_positive(bag: Bag, sensor: Sensor, inputs: InputTopics) -> bool:
     """Whether the static world fits ego's speed only with the Doppler sign turned around."""
-    config = Config(inputs=InputTopics(odometry=odometry), sensors=(("radar", sensor),))
+    config = Config(inputs=inputs, sensors=(("radar", sensor),))
     bound = messages.bindings(config)
     speed, fitting, opposite = 0.0, 0, 0
-    for topic, kind, t, msg in islice(bag.messages([sensor.topic, odometry]), SIGN_MESSAGES):
+    wanted = [sensor.topic, inputs.odometry or inputs.twist]
+    for topic, kind, t, msg in islice(bag.messages(wanted), SIGN_MESSAGES):
         world = messages.convert(msg, kind, bound[normalised(topic)], t, config)
-        if isinstance(world, Odometry):
-            speed = world.speed
-        elif isinstance(world, RadarScan):
+        if isinstance(world, RadarScan):
             static = -speed * np.cos(world.azimuth + sensor.yaw)
             seen = np.abs(static) > 2.0
             fitting += int(np.sum(seen & (np.abs(world.range_rate - static) < 1.0)))
             opposite += int(np.sum(seen & (np.abs(world.range_rate + static) < 1.0)))
+        else:  # what cannot be read leaves the speed as it is
+            speed = float(getattr(world, "speed", speed))
     return opposite >= 20 and opposite > 2 * fitting
 
 
-def _words(topic: str, msg: Any) -> set[str]:
-    frame = str(getattr(getattr(msg, "header", None), "frame_id", ""))
+def _words(topic: str, frame: str) -> set[str]:
     text = re.sub(r"([a-z])([A-Z])", r"\1_\2", f"{topic}_{frame}").lower()
     return set(re.split(r"[^a-z]+", text))
 

@@ -7,7 +7,9 @@ and parameter set give the same decisions, byte for byte.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +20,9 @@ from safety_supervisor.core import supervisor
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.world import Decision, Odometry, nanoseconds
 from safety_supervisor.messages import Binding, Gatherer, bindings, convert, normalised, plain_type
+from safety_supervisor.replay import mapping as names
 from safety_supervisor.replay.bag import Bag, BagError
+from safety_supervisor.replay.mapping import Mapping as Names
 
 SILENCE_MAX = nanoseconds(10.0)
 """Ticks go on this long [ns] into a silence of all inputs; then they pause until the next message."""
@@ -44,6 +48,56 @@ class Recorded:
     logged: int
     mode: str
     config: str
+    margin: float | None = None
+    """Smallest worst-case margin [m] as it was recorded."""
+    digest: bytes = b""
+    """Short hash of the whole recorded text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of a recording that is replayed: log times [ns], inclusive; None is the recording's own end."""
+
+    start: int | None = None
+    end: int | None = None
+
+    def holds(self, t: int) -> bool:
+        """Whether a time is inside."""
+        return (self.start is None or t >= self.start) and (self.end is None or t <= self.end)
+
+
+NANOSECONDS_FROM = 10**9
+"""A whole number from here on is a time in nanoseconds: nobody means thirty years after the start."""
+
+
+def moment(text: str, start: int, what: str) -> int:
+    """Return the time [ns] that a text means: seconds after `start`, or nanoseconds (whole number, or ending in ns)."""
+    plain = text.strip().removesuffix("ns").strip()
+    try:
+        if plain != text.strip() or (plain.isdigit() and int(plain) >= NANOSECONDS_FROM):
+            return int(plain)
+        value = float(plain)
+        if math.isfinite(value):
+            return start + nanoseconds(value)
+    except ValueError:
+        pass
+    raise BagError(f"{what} {text!r} is no time, expected seconds from the start or nanoseconds, for example 12.5")
+
+
+def window(start: str | None, end: str | None, bag: Bag) -> Window:
+    """Return the part of a bag that two texts mean; raises `BagError` when nothing of the recording lies in it."""
+    limits = Window(
+        None if start is None else moment(start, bag.start, "--start"),
+        None if end is None else moment(end, bag.start, "--end"),
+    )
+    first, last = limits.start, limits.end
+    if first is not None and last is not None and first > last:
+        raise BagError(f"--start {start} is after --end {end}")
+    if first is not None and first > bag.end:
+        raise BagError(f"--start {start} is after the end of the recording, which is {bag.duration:.3f} s long")
+    if last is not None and last < bag.start:
+        raise BagError(f"--end {end} is before the recording begins")
+    return limits
 
 
 @dataclass(slots=True)
@@ -58,17 +112,26 @@ class Wiring:
     notes: list[str] = field(default_factory=list)
 
 
-def wire(bag: Bag, config: Config) -> Wiring:
-    """Match the topics of a parameter set with those of a bag.
+def wire(bag: Bag, config: Config, mapping: Names | None = None) -> Wiring:
+    """Match the topics of a parameter set with those of a bag, by a mapping first.
 
     A name matches with and without leading slash, or, when there is no such topic, as the end of exactly one topic:
-    the same vehicle file then serves recordings made in a namespace.
+    the same vehicle file then serves recordings made in a namespace. Raises `ConfigError` when the mapping names
+    an input that the parameter set does not have.
     """
+    mapping = mapping or Names()
+    names.check(mapping, config)
     wanted = bindings(config)
     present = {normalised(t.name): t.name for t in bag.topics if t.readable}
+    mapped = {names.target_topic(to, config): name for name, to in mapping.topics.items() if name in present}
     wiring = Wiring({}, {}, [])
+    for name in mapping.topics:
+        if name not in present:
+            wiring.notes.append(f"the mapping names /{name}, which the recording does not have")
+    free = [name for name in present if name not in mapping.topics]
     for topic, binding in wanted.items():
-        ends = [name for name in present if name == topic] or [n for n in present if n.endswith("/" + topic)]
+        ends = [name for name in free if name == topic] or [n for n in free if n.endswith("/" + topic)]
+        ends = [mapped[topic]] if topic in mapped else ends
         if len(ends) == 1:
             name = present[ends[0]]
             wiring.names[name] = topic
@@ -146,9 +209,18 @@ def _recorded(msg: Any, logged: int) -> Recorded | None:
     try:
         data = json.loads(msg.data)
         consumed = {str(topic): int(n) for topic, n in data["consumed"].items()}
-        return Recorded(int(data["t"]), consumed, logged, str(data.get("mode", "")), str(data.get("config", "")))
+        margin = data.get("margin_m")
+        return Recorded(
+            int(data["t"]), consumed, logged, str(data.get("mode", "")), str(data.get("config", "")),
+            float(margin) if isinstance(margin, (int, float)) else None, text_digest(msg.data),
+        )  # fmt: skip
     except (AttributeError, ValueError, KeyError, TypeError, OverflowError):
         return None  # some other topic of that name
+
+
+def text_digest(text: str) -> bytes:
+    """Return a short hash by which two decisions are compared without keeping both."""
+    return hashlib.blake2b(text.strip().encode(errors="surrogatepass"), digest_size=8).digest()
 
 
 # --- the run --------------------------------------------------------------------------------------------------
@@ -160,13 +232,15 @@ class Run:
 
     bag: Bag
     config: Config
+    mapping: Names = field(default_factory=Names)
+    window: Window = field(default_factory=Window)
     wiring: Wiring = field(init=False)
     recorded: list[Recorded] = field(init=False)
     tick_seconds: list[float] = field(default_factory=list)
     """Processing time of each tick; for the summary only."""
 
     def __post_init__(self) -> None:
-        self.wiring = wire(self.bag, self.config)
+        self.wiring = wire(self.bag, self.config, self.mapping)
         self.recorded = recorded_decisions(self.bag)
         if not self.wiring.names:
             there = ", ".join(t.name for t in self.bag.topics)
@@ -180,15 +254,26 @@ class Run:
             return "as the recorded decisions consumed them"
         return f"every {self.config.timing.period:g} s of log time"
 
+    def compared(self) -> Iterator[Recorded]:
+        """Yield the recorded decisions that this run repeats, in its order."""
+        return (r for r in self.recorded if self.window.holds(r.t))
+
     def ticks(self) -> Iterator[Batch]:
-        """Yield the ticks with their messages, topics named as in the parameter set."""
-        names = self.wiring.names
-        messages = (
-            (names[topic], kind, t, msg) for topic, kind, t, msg in self.bag.messages(names, views=True)
-        )
+        """Yield the ticks with their messages, topics named as in the parameter set.
+
+        With recorded decisions everything is regrouped, and the ticks of the window are taken from that; without,
+        messages before the window are not read.
+        """
         if self.recorded:
-            return regrouped(messages, self.recorded)
-        return batches(messages, nanoseconds(self.config.timing.period))
+            return (tick for tick in regrouped(self._stamped(Window()), self.recorded) if self.window.holds(tick[0]))
+        return batches(self._stamped(self.window), nanoseconds(self.config.timing.period))
+
+    def _stamped(self, part: Window) -> Iterator[Stamped]:
+        topics, frames = self.wiring.names, self.mapping.frames
+        for topic, kind, t, msg in self.bag.messages(topics, part.start, part.end, views=True):
+            if frames and hasattr(msg, "header"):
+                msg.header.frame_id = self.mapping.frame(msg.header.frame_id)
+            yield topics[topic], kind, t, msg
 
     def decisions(self) -> Iterator[Decision]:
         """Yield one decision a tick."""

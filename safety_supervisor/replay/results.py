@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +14,15 @@ from safety_supervisor import __version__
 from safety_supervisor.core.config import to_mapping
 from safety_supervisor.core.world import Decision, Mode, seconds
 from safety_supervisor.messages import normalised
-from safety_supervisor.replay.replay import Run
+from safety_supervisor.replay.mapping import Mapping as Names
+from safety_supervisor.replay.replay import Recorded, Run, text_digest
 
 QUIET = (Mode.INIT, Mode.NOMINAL)
 """Modes in which the policy's plan passes, or nothing is asked yet; every other mode is an intervention."""
 PHASES_MAX = 50
 """Changes of mode that are kept of one intervention."""
+SAME_MARGIN = 1e-9
+"""Margins closer than this [m] are the same: what another processor family may change."""
 LEAD_AFTER = 2.0
 """The share of ticks with a lead counts from this long after the first tick [s]."""
 
@@ -100,6 +102,56 @@ class Spell:
 
 
 @dataclass(slots=True)
+class Agreement:
+    """How far a replay agrees with the decisions that were recorded in the vehicle."""
+
+    ticks: int = 0
+    same_mode: int = 0
+    same_margin: int = 0
+    identical: int = 0
+    margin_difference: float = 0.0
+    changed: dict[str, int] = field(default_factory=dict)
+    first: tuple[int, str, str] | None = None
+    """(t, recorded mode, mode now) of the first tick whose mode differs."""
+    configs: set[str] = field(default_factory=set)
+
+    def add(self, before: Recorded, decision: Decision, line: str) -> None:
+        """Compare one tick; `line` is its record as text."""
+        self.ticks += 1
+        self.configs.add(before.config)
+        self.identical += before.digest == text_digest(line)
+        now, margin = decision.mode.name, _rounded(decision.assessment.margin, 9)
+        self.same_mode += before.mode == now
+        if before.mode != now:
+            change = f"{before.mode} -> {now}"
+            self.changed[change] = self.changed.get(change, 0) + 1
+            self.first = self.first or (decision.t, before.mode, now)
+        if margin is None or before.margin is None:
+            self.same_margin += margin == before.margin
+        else:
+            apart = abs(margin - before.margin)
+            self.same_margin += apart <= SAME_MARGIN
+            self.margin_difference = max(self.margin_difference, apart)
+
+    def as_dict(self, start: int, config: str) -> dict[str, Any]:
+        """Return the entry of the summary; `start` is the first tick, `config` the digest of this run."""
+        first = self.first
+        return {
+            "ticks": self.ticks,
+            "same_mode": self.same_mode,
+            "same_mode_share": round(self.same_mode / self.ticks, 6) if self.ticks else None,
+            "same_margin": self.same_margin,
+            "margin_difference_max_m": round(self.margin_difference, 9),
+            "identical": self.identical,
+            "same_config": self.configs == {config},
+            "changed_modes": self.changed,
+            "first_difference": None if first is None else {
+                "t": first[0], "at_s": round(seconds(first[0] - start), 3), "recorded": first[1], "replayed": first[2]
+            },
+        }  # fmt: skip
+
+
+@dataclass(slots=True)
 class Collector:
     """Gathers the summary while decisions go by."""
 
@@ -117,8 +169,7 @@ class Collector:
     start: int = 0
     end: int = 0
     strongest: int = 0
-    differing: int = 0
-    """Ticks whose mode differs from the recorded one."""
+    agreement: Agreement = field(default_factory=Agreement)
     _last: Decision | None = None
     _open: dict[tuple[str, str], Spell] = field(default_factory=dict)
 
@@ -181,7 +232,7 @@ def summary(
     """Return the summary of a replay; everything in it but `processing` and `versions` follows from bag and config."""
     bag, c = run.bag, collector
     return {
-        "bag": os.fsencode(bag.path.resolve().name).decode(errors="replace"),
+        "bag": bag.name,
         "recovered": bag.recovered,
         "notes": [*bag.notes, *run.wiring.notes, *notes],
         "duration_s": round(seconds(c.end - c.start), 3),
@@ -190,9 +241,11 @@ def summary(
         "ticks": c.ticks,
         "period": run.config.timing.period,
         "grouping": run.grouping,
+        "window": {"start": run.window.start, "end": run.window.end},
         "recorded_decisions": len(run.recorded),
         "recorded_config": next((r.config for r in run.recorded), None),
-        "differing_modes": c.differing if run.recorded else None,
+        "differing_modes": c.agreement.ticks - c.agreement.same_mode if run.recorded else None,
+        "agreement": c.agreement.as_dict(c.start, run.config.digest) if run.recorded else None,
         "modes": c.modes,
         "interventions": [i.as_dict(c.start) for i in c.interventions],
         "findings": [_spell(spell, c.start) for spell in c.spells],
@@ -219,16 +272,19 @@ def _inputs(run: Run) -> dict[str, Any]:
     found = [{**entry, "used_as": used[entry["topic"]]} for entry in listed if entry["topic"] in used]
     unknown = {t.name for t in run.bag.topics if not t.readable}
     ignored = [
-        {**entry, "why": _why_ignored(entry["topic"], entry["topic"] in unknown)}
+        {**entry, "why": why_ignored(entry["topic"], entry["topic"] in unknown, run.mapping)}
         for entry in listed
         if entry["topic"] not in used
     ]
     return {"found": found, "missing": run.wiring.missing, "ignored": ignored}
 
 
-def _why_ignored(topic: str, unknown: bool) -> str:
+def why_ignored(topic: str, unknown: bool, mapping: Names) -> str:
+    """Say why a topic of a recording is not used."""
     if unknown:
         return "its type definition is not known"
+    if mapping.ignored(topic):
+        return "the mapping says so"
     return "result of a simulated run" if normalised(topic).startswith("scenario/") else "not an input of this vehicle"
 
 

@@ -1,7 +1,8 @@
-"""Files that were cut off or never closed: everything that is still whole in them.
+"""Files that were cut off, damaged or never closed: everything that is still whole in them.
 
-An MCAP file is read from the front, without its index, and the last chunk as far as it can be unpacked. An sqlite3 file
-is filled up with empty pages to the size it should have, so that its tables can be walked up to the damage.
+An MCAP file is read from the front, without its index; a broken chunk is left out and the last chunk is unpacked as
+far as it goes. An sqlite3 file is filled up with empty pages to the size it should have, so that its tables can be
+walked up to the damage.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from mcap.records import Channel, McapRecord, Message, Schema
-from mcap.stream_reader import StreamReader
+from mcap.reader import make_reader
+from mcap.records import Channel, Chunk, McapRecord, Message, Schema
+from mcap.stream_reader import StreamReader, breakup_chunk
 
 CHUNK = 0x06
 MAGIC_SIZE = 8
+BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Record:
     t: int
     """Log time [ns]."""
     data: bytes
+    ros1: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +55,23 @@ class Source(Protocol):
     definitions: dict[str, Definition]
     """Message type -> embedded definition."""
     ros1: bool
+    promised: int | None
+    """Messages that it says it has; None when it does not say."""
 
     def records(self, topics: Sequence[str] | None) -> Iterator[Record]:
         """Yield records of the given topics (None: all) in storage order."""
         ...
 
 
-class DamagedMcap:
+class ScannedMcap:
     """An MCAP file read from the front."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.ros1 = False
+        self.promised: int | None = None
+        self.foreign: set[str] = set()
+        """Topics whose messages are no ROS 2 messages."""
         self.types: dict[str, str] = {}
         self.definitions: dict[str, Definition] = {}
         with suppress(Exception):  # the damage itself; `records` meets it again and reports it
@@ -80,6 +89,8 @@ class DamagedMcap:
                     schemas[record.id] = record
                 elif isinstance(record, Channel) and record.message_encoding == "cdr":
                     channels[record.id] = self._channel(record, schemas)
+                elif isinstance(record, Channel):
+                    self.foreign.add(record.topic)
                 elif isinstance(record, Message) and record.channel_id in channels:
                     topic, msgtype = channels[record.channel_id]
                     if topics is None or topic in topics:
@@ -96,16 +107,25 @@ class DamagedMcap:
 
 
 def _mcap_records(file: BinaryIO) -> Iterator[McapRecord]:
-    """Yield every whole record, then those of a chunk that was cut off; then raise what is wrong with the file."""
+    """Yield every whole record, then those of a chunk that was cut off; then raise what is wrong with the file.
+
+    A chunk that is broken in itself is left out; reading goes on behind it.
+    """
     whole = MAGIC_SIZE
+    broken: Exception | None = None
     try:
-        for record in StreamReader(file).records:
+        for record in StreamReader(file, emit_chunks=True).records:
             whole = file.tell()
-            yield record
+            try:
+                yield from breakup_chunk(record, validate_crc=True) if isinstance(record, Chunk) else [record]
+            except Exception as error:  # bytes from outside
+                broken = broken or error
     except Exception:
         with suppress(Exception):
             yield from StreamReader(io.BytesIO(_cut_chunk(file, whole)), skip_magic=True).records
         raise
+    if broken:
+        raise broken
 
 
 def _cut_chunk(file: BinaryIO, start: int) -> bytes:
@@ -127,13 +147,49 @@ def _cut_chunk(file: BinaryIO, start: int) -> bytes:
 
 
 def _unpacker(compression: str) -> Any:
-    if compression == "zstd":
+    if compression in ("zstd", ".zstd", ".zst"):
         import zstandard
 
         return zstandard.ZstdDecompressor().decompressobj()
     import lz4.frame  # type: ignore[import-untyped, unused-ignore]
 
     return lz4.frame.LZ4FrameDecompressor()
+
+
+def unpacked(packed: BinaryIO, plain: BinaryIO, compression: str) -> str:
+    """Decompress a file as far as it goes; return what stopped it, empty when nothing did."""
+    unpacker = _unpacker(compression)
+    try:
+        while block := packed.read(BLOCK):
+            plain.write(unpacker.decompress(block))
+    except Exception as error:  # bytes from outside
+        return " ".join(str(error).split()) or type(error).__name__
+    return "" if unpacker.eof else "the file is cut off"
+
+
+@dataclass(frozen=True, slots=True)
+class McapIndex:
+    """What the end of a whole MCAP file says about it."""
+
+    indexed: bool
+    plain: bool
+    """Whether it holds ROS 2 messages only, and says so."""
+    promised: int | None
+
+
+def mcap_index(path: Path) -> McapIndex:
+    """Read the end of an MCAP file; raises anything when it is damaged there."""
+    with path.open("rb") as file:
+        reader = make_reader(file)
+        profile = reader.get_header().profile
+        summary = reader.get_summary()
+    if summary is None:
+        return McapIndex(False, profile == "ros2", None)
+    count = summary.statistics.message_count if summary.statistics else None
+    encodings = {channel.message_encoding for channel in summary.channels.values()}
+    languages = {schema.encoding for schema in summary.schemas.values()}
+    plain = profile == "ros2" and encodings <= {"cdr"} and languages <= {"", "ros2msg", "ros2idl", "omgidl"}
+    return McapIndex(bool(summary.chunk_indexes) or count == 0, plain, count)
 
 
 class DamagedSqlite:
@@ -148,6 +204,7 @@ class DamagedSqlite:
             page = int.from_bytes(header[16:18], "big")
             pages = int.from_bytes(header[28:32], "big")
             file.truncate(max(copy.stat().st_size, (65536 if page == 1 else page) * pages))
+        self.promised: int | None = None
         self._connection = sqlite3.connect(f"file:{copy}?mode=ro&immutable=1", uri=True)
         stack.callback(self._connection.close)
         self.ros1 = False
