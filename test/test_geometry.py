@@ -20,6 +20,8 @@ from safety_supervisor.core.geometry import (
     first_conflict,
     footprint,
     is_reverse,
+    slopes,
+    unwrapped,
 )
 from safety_supervisor.core.world import Odometry
 
@@ -428,3 +430,17 @@ def test_points_of_a_plan_closer_than_a_millimetre_are_one():
     path = path_of(jitter, ego(0.0), 5.0)
     assert path.length == 0.0
     assert np.isfinite(path.x).all()
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_slopes_are_those_of_numpy(even):
+    random = np.random.default_rng(3)
+    for _ in range(50):
+        s = np.arange(96.0) if even else np.linspace(0.0, random.uniform(1.0, 200.0), 96)
+        values = random.normal(size=96).cumsum()
+        assert slopes(values, s).tobytes() == np.gradient(values, s).tobytes()
+
+
+@pytest.mark.parametrize("angles", [[0.1, 0.2, 0.3], [3.1, -3.1, 3.1], [0.0, np.nan, 3.0], [0.0, np.pi, -np.pi], [1.0]])
+def test_angles_are_unwrapped_as_by_numpy(angles):
+    assert unwrapped(np.array(angles)).tobytes() == np.unwrap(angles).tobytes()

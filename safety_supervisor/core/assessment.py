@@ -8,7 +8,7 @@ where the plan itself does not keep clear. How much a track may demand depends o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -51,6 +51,10 @@ CONFLICT_STEP = 0.1
 CONFIRMED_HITS = 1_000_000
 """Stands for an arc, whose confirmation is the business of its own filter."""
 
+NOMINAL, SPEED_CAP, COMFORT_STOP = int(Mode.NOMINAL), int(Mode.SPEED_CAP), int(Mode.COMFORT_STOP)
+FIRM_STOP, EMERGENCY_STOP = int(Mode.FIRM_STOP), int(Mode.EMERGENCY_STOP)
+"""Modes in arrays: an enumeration beside an array costs ten times as much."""
+
 VERDICT = {
     Mode.NOMINAL: Verdict.SAFE,
     Mode.SPEED_CAP: Verdict.MARGINAL,
@@ -87,17 +91,18 @@ class Objects:
     slack: Floats
     """(N,) least lateral distance to ego's body that counts as clear [m]."""
 
+    sound: Bools = field(init=False)
+    """(N,) rows in which every number is finite; of the others nothing can be said, so they stop ego."""
+
+    def __post_init__(self) -> None:
+        scalars = (self.existence[:, None], self.age[:, None], self.approach[:, None])
+        columns = (self.position, self.velocity, self.cov.reshape(len(self.row), 16), *scalars)
+        object.__setattr__(self, "sound", np.isfinite(np.concatenate(columns, axis=1)).all(axis=1))
+
     @property
     def near(self) -> Bools:
         """(N,) rows of ultrasonic arcs."""
         return self.row < 0
-
-    @property
-    def sound(self) -> Bools:
-        """(N,) rows in which every number is finite; of the others nothing can be said, so they stop ego."""
-        rest = np.stack([self.existence, self.age, self.approach], axis=1)
-        columns = (self.position, self.velocity, self.cov.reshape(len(self.row), 16), rest)
-        return np.asarray(np.isfinite(np.concatenate(columns, axis=1)).all(axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     if situation.present is not None:
         beside = rate_present(objects, situation.present, situation, config)
         threats += [t for t in _threats(objects, beside, tracks, arcs, situation.ego) if t.demand > Mode.NOMINAL]
-        margins["extrapolation"] = _smallest(beside.margin[beside.level >= Mode.EMERGENCY_STOP])
+        margins["extrapolation"] = _smallest(beside.margin[beside.level >= EMERGENCY_STOP])
     cap, reasons = _caps(objects, rated, situation, margins, config)
     demand = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
     told = [_explain(t) for t in sorted(threats, key=lambda t: (-t.demand, t.margin)) if t.demand > Mode.NOMINAL]
@@ -227,20 +232,20 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     closing = _ego_speed(situation, config) - met.along
     soon = ttc_margin(met.gap - o.keep, closing, situation.acceleration, config.expected.ttc)
     by_rule = np.stack([
-        np.where(inside | o.near, Mode.NOMINAL, Mode.EMERGENCY_STOP),
-        np.where(inside | ~o.near, Mode.NOMINAL, Mode.EMERGENCY_STOP),
+        np.where(inside | o.near, NOMINAL, EMERGENCY_STOP),
+        np.where(inside | ~o.near, NOMINAL, EMERGENCY_STOP),
         expected.demand,
-        np.where((soon >= EPS) | o.near, Mode.NOMINAL, Mode.FIRM_STOP),
+        np.where((soon >= EPS) | o.near, NOMINAL, FIRM_STOP),
     ])  # fmt: skip
     # What stands or drives ahead fails the worst case only within the stopping distance; there the path is no guess.
     certain = o.near | (~inside & (met.along > -config.tracking.moving_speed))
     known = np.where(certain, np.inf, _known(path, situation, config))
     level = authority(o, met.gap, known, config)
     # Oncoming traffic beyond the known path follows a road that nobody here knows.
-    level = np.where((met.along < -config.tracking.moving_speed) & (met.gap > known), Mode.NOMINAL, level)
+    level = np.where((met.along < -config.tracking.moving_speed) & (met.gap > known), NOMINAL, level)
     # Their margin counts all the way: it is what would brake as soon as it is gone.
     told = np.where(met.along > -config.tracking.moving_speed, authority(o, met.gap, np.inf, config), level)
-    by_rule = np.where(met.hit & (not situation.resting), np.minimum(by_rule, level), Mode.NOMINAL)
+    by_rule = np.where(met.hit & (not situation.resting), np.minimum(by_rule, level), NOMINAL)
     return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0))
 
 
@@ -250,7 +255,7 @@ def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -
     reach = abs(situation.ego.speed) * (config.timing.commit + config.timing.steering_correction)
     margin = np.where(met.gap <= reach, worst_case(o, met, situation, config), np.inf)
     level = authority(o, met.gap, reach, config)
-    demand = np.where(margin >= EPS, Mode.NOMINAL, np.minimum(Mode.EMERGENCY_STOP, level))
+    demand = np.where(margin >= EPS, NOMINAL, np.minimum(EMERGENCY_STOP, level))
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
     nothing = Expectation(zero.astype(np.bool_), zero, demand, inf)
     return Rated(met, margin, inf, nothing, level, level, demand, np.full(len(o.row), CODES.index(Code.EXTRAPOLATION)))
@@ -299,10 +304,10 @@ def expected_motion(o: Objects, met: Contacts, path: Path, situation: Situation,
     wait = config.timing.actuation_delay + o.age
     comfort = _required(closing, room, wait + f.comfort_deceleration / (2 * f.comfort_jerk))
     firm = _required(closing, room, wait + f.firm_deceleration / (2 * f.firm_jerk))
-    demand = np.select(
-        [~matters, firm > x.firm_threshold, comfort > x.comfort_threshold, comfort > x.cap_threshold],
-        [Mode.NOMINAL, Mode.FIRM_STOP, Mode.COMFORT_STOP, Mode.SPEED_CAP], Mode.NOMINAL,
-    )  # fmt: skip
+    demand = np.where(comfort > x.cap_threshold, SPEED_CAP, NOMINAL)
+    demand = np.where(comfort > x.comfort_threshold, COMFORT_STOP, demand)
+    demand = np.where(firm > x.firm_threshold, FIRM_STOP, demand)
+    demand = np.where(matters, demand, NOMINAL)
     b = x.comfort_threshold
     cap = object_speed - b * wait + np.sqrt(b * b * wait * wait + 2 * b * np.maximum(room, 0.0))
     cap = np.where(matters, np.maximum(cap, 0.0), np.inf)
@@ -325,23 +330,22 @@ def _required(closing: Floats, room: Floats, delay: Floats) -> Floats:
 
 def _sustain(rated: Rated) -> Mode:
     """Return COMFORT_STOP while the plan leads into something that may demand a stop."""
-    return Mode.COMFORT_STOP if np.any(rated.expected.conflict & (rated.level >= Mode.COMFORT_STOP)) else Mode.NOMINAL
+    return Mode.COMFORT_STOP if np.any(rated.expected.conflict & (rated.level >= COMFORT_STOP)) else Mode.NOMINAL
 
 
 def authority(o: Objects, gap: Floats, known: Floats | float, config: Config) -> Ints:
     """Return the strongest mode each row may demand; where the path is only a guess, beyond `known` [m], a cap."""
     a = config.authority
-    by_existence = np.select(
-        [o.existence >= a.emergency, o.existence >= a.stop, o.existence >= a.speed_cap],
-        [Mode.EMERGENCY_STOP, Mode.FIRM_STOP, Mode.SPEED_CAP], Mode.NOMINAL,
-    )  # fmt: skip
+    by_existence = np.where(o.existence >= a.speed_cap, SPEED_CAP, NOMINAL)
+    by_existence = np.where(o.existence >= a.stop, FIRM_STOP, by_existence)
+    by_existence = np.where(o.existence >= a.emergency, EMERGENCY_STOP, by_existence)
     close = (gap <= a.near_range) & (o.existence >= a.near_field)
     doubtful = (o.static & (gap > a.static_range)) | (gap > known)
     young = o.hits < np.where(gap <= a.near_range, a.near_hits, a.hits)
-    level = np.where(close, Mode.EMERGENCY_STOP, by_existence)
-    level = np.where(young, np.minimum(level, Mode.SPEED_CAP), level)
-    level = np.where(o.sound, level, Mode.EMERGENCY_STOP)
-    return np.where(doubtful, np.minimum(level, Mode.SPEED_CAP), level).astype(np.int64)
+    level = np.where(close, EMERGENCY_STOP, by_existence)
+    level = np.where(young, np.minimum(level, SPEED_CAP), level)
+    level = np.where(o.sound, level, EMERGENCY_STOP)
+    return np.where(doubtful, np.minimum(level, SPEED_CAP), level).astype(np.int64)
 
 
 def _contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> Contacts:
@@ -388,7 +392,7 @@ def _smallest(margin: Floats) -> float:
 
 def _margins(o: Objects, rated: Rated) -> dict[str, float]:
     """Return the smallest margin of each rule, over the rows that may demand what the rule demands."""
-    emergency, stops = rated.told >= Mode.EMERGENCY_STOP, rated.told >= Mode.FIRM_STOP
+    emergency, stops = rated.told >= EMERGENCY_STOP, rated.told >= FIRM_STOP
     return {
         "longitudinal": _smallest(rated.margin[~o.near & emergency]),
         "near_field": _smallest(rated.margin[o.near]),
@@ -417,7 +421,7 @@ def _threats(o: Objects, rated: Rated, tracks: Tracks, arcs: tuple[Arc, ...], eg
 
 
 def _decisive(threats: list[Threat]) -> Threat | None:
-    return min(threats, key=lambda t: (-t.demand, np.nan_to_num(t.margin, nan=-np.inf)), default=None)
+    return min(threats, key=lambda t: (-t.demand, t.margin if t.margin == t.margin else -np.inf), default=None)
 
 
 def _lead(o: Objects, rated: Rated, tracks: Tracks, config: Config) -> int | None:
@@ -462,7 +466,7 @@ def _caps(
     ]
     if not situation.clear_range > 0:
         reasons = [(Mode.COMFORT_STOP, Reason(Code.CLEAR_DISTANCE, "no healthy sensor covers the direction of travel"))]
-    asked = rated.demand == Mode.SPEED_CAP
+    asked = rated.demand == SPEED_CAP
     return min([cap for cap, _, _ in options] + [_smallest(rated.expected.cap[asked])]), reasons
 
 

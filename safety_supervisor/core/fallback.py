@@ -12,7 +12,7 @@ import numpy as np
 
 from safety_supervisor.core.config import GRAVITY, Config, Odd
 from safety_supervisor.core.envelopes import upper_speed
-from safety_supervisor.core.geometry import Path
+from safety_supervisor.core.geometry import Path, slopes
 from safety_supervisor.core.motion import grip_left, stop_acceleration
 from safety_supervisor.core.world import Floats, Mode, Odometry, Plan
 
@@ -86,7 +86,7 @@ def brake_left(path: Path, ego: Odometry, config: Config) -> float:
     speed = float(upper_speed(abs(ego.speed), e))
     stopping = speed * (e.assumed_brake / e.assumed_jerk + config.timing.commit + config.timing.actuation_delay)
     stopping += speed * speed / (2 * e.assumed_brake)
-    bend = np.abs(np.gradient(path.heading, path.s))[path.s <= 2 * stopping + path.s[1]]
+    bend = np.abs(slopes(path.heading, path.s))[path.s <= 2 * stopping + path.s[1]]
     return max(grip(speed, float(bend.max(initial=0.0)), config.odd), MIN_DECELERATION)
 
 

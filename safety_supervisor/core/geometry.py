@@ -58,8 +58,8 @@ def planned_path(plan: Plan, ego: Odometry, vehicle: Vehicle, reach: float, brak
     `brake` [m/s^2] would go.
     """
     reverse = is_reverse(plan, ego)
-    heading = _unwrapped(plan.yaw + (np.pi if reverse else 0.0))
-    step = np.hypot(np.diff(plan.x), np.diff(plan.y))
+    heading = unwrapped(plan.yaw + (np.pi if reverse else 0.0))
+    step = np.hypot(plan.x[1:] - plan.x[:-1], plan.y[1:] - plan.y[:-1])
     step = np.where(step < MIN_STEP, 0.0, step)
     s = np.concatenate([[0.0], np.cumsum(step)])
     start = _along(plan, heading, s, ego)
@@ -252,8 +252,25 @@ def angle_difference(a: float, b: float) -> float:
     return float((a - b + np.pi) % (2 * np.pi) - np.pi)
 
 
-def _unwrapped(angles: Floats) -> Floats:
-    return np.asarray(np.unwrap(angles))
+def unwrapped(angles: Floats) -> Floats:
+    """Return the same angles without jumps of a full turn; most have none, and are returned as they are."""
+    step = angles[1:] - angles[:-1]
+    return angles if (np.abs(step) < np.pi).all() else np.asarray(np.unwrap(angles))
+
+
+def slopes(values: Floats, at: Floats) -> Floats:
+    """Return the derivative of `values` over the increasing places `at`, second order, as `np.gradient` does."""
+    step, rise = at[1:] - at[:-1], values[1:] - values[:-1]
+    left, right = step[:-1], step[1:]
+    result = np.empty_like(values)
+    if (step == step[0]).all():
+        result[1:-1] = (values[2:] - values[:-2]) / (2 * step[0])
+    else:
+        both = left + right
+        result[1:-1] = -right / (left * both) * values[:-2] + (right - left) / (left * right) * values[1:-1]
+        result[1:-1] += left / (right * both) * values[2:]
+    result[0], result[-1] = rise[0] / step[0], rise[-1] / step[-1]
+    return result
 
 
 def _along(plan: Plan, heading: Floats, s: Floats, ego: Odometry) -> float:
@@ -268,12 +285,12 @@ def _along(plan: Plan, heading: Floats, s: Floats, ego: Odometry) -> float:
 
 def _poses(grid: Floats, s: Floats, x: Floats, y: Floats, heading: Floats) -> tuple[Floats, Floats, Floats]:
     """Interpolate poses at `grid`; straight before the first point, on the arc of the last stretch beyond the last."""
-    inside = np.clip(grid, s[0], s[-1])
+    inside = np.minimum(np.maximum(grid, s[0]), s[-1])
     over = grid - inside
     h = np.interp(inside, s, heading)
     stretch = min(float(s[-1] - s[0]), END_STRETCH)
     bend = (heading[-1] - np.interp(s[-1] - stretch, s, heading)) / stretch if stretch > 1.0 else 0.0
-    turn = np.clip(np.where(over > 0, bend * over, 0.0), -np.pi / 2, np.pi / 2)
+    turn = np.minimum(np.maximum(np.where(over > 0, bend * over, 0.0), -np.pi / 2), np.pi / 2)
     chord = over * np.sinc(turn / (2 * np.pi))  # np.sinc(z) is sin(pi z) / (pi z)
     along = h + turn / 2
     return np.interp(inside, s, x) + chord * np.cos(along), np.interp(inside, s, y) + chord * np.sin(along), h + turn

@@ -12,7 +12,7 @@ import numpy as np
 
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.fallback import lateral_left
-from safety_supervisor.core.geometry import MIN_STEP, angle_difference
+from safety_supervisor.core.geometry import MIN_STEP, angle_difference, unwrapped
 from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.world import Code, Finding, Floats, Odometry, Plan, seconds
 
@@ -68,7 +68,7 @@ def _start(plan: Plan, ego: Odometry, config: Config) -> Iterator[Finding]:
     """The plan's point for now must be where ego is."""
     limits = config.plan_check
     now = float(np.clip(seconds(ego.t - plan.t), plan.time[0], plan.time[-1]))
-    yaw = float(np.interp(now, plan.time, np.unwrap(plan.yaw)))
+    yaw = float(np.interp(now, plan.time, unwrapped(plan.yaw)))
     dx, dy = ego.x - np.interp(now, plan.time, plan.x), ego.y - np.interp(now, plan.time, plan.y)
     lateral = abs(float(np.cos(yaw) * dy - np.sin(yaw) * dx))
     along = abs(float(np.cos(yaw) * dx + np.sin(yaw) * dy))
@@ -91,7 +91,7 @@ def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
     distance = np.hypot(np.diff(plan.x), np.diff(plan.y))
     middle = np.abs(plan.speed[1:] + plan.speed[:-1]) / 2
     acceleration = np.diff(np.abs(plan.speed)) / dt
-    turn = np.abs(np.diff(np.unwrap(plan.yaw)))
+    turn = np.abs(np.diff(unwrapped(plan.yaw)))
     curvature = np.where(distance > 0.05, turn / np.maximum(distance, MIN_STEP), 0.0)
     speed_gap = np.abs(distance / dt - middle)
     lateral_max = min(limits.lateral_acceleration_max, lateral_left(config.odd))
@@ -112,7 +112,7 @@ def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
 
 def _slip(plan: Plan) -> Floats:
     """Return the angle [rad] of each step against heading and sign of speed: the rear axle does not slide."""
-    heading = np.unwrap(plan.yaw)
+    heading = unwrapped(plan.yaw)
     backward = np.where(plan.speed[1:] + plan.speed[:-1] < 0, np.pi, 0.0)
     off = np.arctan2(np.diff(plan.y), np.diff(plan.x)) - (heading[1:] + heading[:-1]) / 2 - backward
     return np.asarray(np.abs((off + np.pi) % (2 * np.pi) - np.pi))
@@ -150,7 +150,7 @@ def _jump(plan: Plan, previous: Plan | None, ego: Odometry, config: Config) -> I
 
 def _at(plan: Plan, times: Floats) -> tuple[Floats, Floats, Floats]:
     return (np.interp(times, plan.time, plan.x), np.interp(times, plan.time, plan.y),
-            np.interp(times, plan.time, np.unwrap(plan.yaw)))
+            np.interp(times, plan.time, unwrapped(plan.yaw)))
 
 
 def _worst(values: Floats) -> float:

@@ -196,16 +196,16 @@ def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:
 def _planned_rise(plan: Plan, t: int, until: float) -> float:
     """Return the largest planned acceleration [m/s^2] from now until `until` [s]."""
     now = seconds(t - plan.t)
-    rates = np.diff(np.abs(plan.speed)) / np.diff(plan.time)
+    speed = np.abs(plan.speed)
+    rates = (speed[1:] - speed[:-1]) / (plan.time[1:] - plan.time[:-1])
     span = (plan.time[1:] >= now) & (plan.time[:-1] <= now + until)
     return float(np.max(rates[span])) if span.any() else 0.0
 
 
 def _planned_acceleration(plan: Plan, t: int) -> float:
-    now = seconds(t - plan.t)
-    rates = np.diff(np.abs(plan.speed)) / np.diff(plan.time)
-    at = int(np.clip(np.searchsorted(plan.time, now, side="right") - 1, 0, len(rates) - 1))
-    return float(rates[at])
+    at = int(np.searchsorted(plan.time, seconds(t - plan.t), side="right")) - 1
+    at = min(max(at, 0), len(plan.time) - 2)
+    return float((abs(plan.speed[at + 1]) - abs(plan.speed[at])) / (plan.time[at + 1] - plan.time[at]))
 
 
 def _measured(history: tracking.EgoHistory) -> float:
