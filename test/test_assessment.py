@@ -142,6 +142,19 @@ def test_a_track_of_few_detections_may_only_cap():
     assert demand(lead(A.near_range + 2.0, 0.0, hits=100)) == Mode.EMERGENCY_STOP
 
 
+def test_what_was_seen_a_few_times_must_surely_be_in_the_corridor():
+    """Existence comes after two detections, a place only after some more: the next lane must not brake meanwhile."""
+    ahead, edge = A.near_range + 2.0, CONFIG.vehicle.width / 2 + CONFIG.corridor.object_half_width
+    few = A.course_hits - 1
+    assert demand(lead(ahead, 0.0, hits=A.hits)) == Mode.EMERGENCY_STOP
+    assert demand(lead(ahead, 0.0, y=edge, sigma=0.2, hits=few)) == Mode.SPEED_CAP
+    assert demand(lead(ahead, 0.0, y=-edge, sigma=0.2, hits=few)) == Mode.SPEED_CAP
+    assert demand(lead(ahead, 0.0, y=edge, sigma=0.1, hits=few)) == Mode.EMERGENCY_STOP
+    assert demand(lead(ahead, 0.0, y=edge, sigma=0.2, hits=A.course_hits)) == Mode.EMERGENCY_STOP
+    near = lead(A.near_range - 1.0, 0.0, y=edge, sigma=0.2, hits=A.near_hits)
+    assert demand(near) == Mode.EMERGENCY_STOP
+
+
 def test_only_tracks_that_may_brake_count_in_the_margin():
     assert judge(lead(10.0, 0.0, existence=0.95)).margin == INF
     assert judge(lead(10.0, 0.0)).margin < 0

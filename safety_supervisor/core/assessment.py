@@ -240,11 +240,11 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     # What stands or drives ahead fails the worst case only within the stopping distance; there the path is no guess.
     certain = o.near | (~inside & (met.along > -config.tracking.moving_speed))
     known = np.where(certain, np.inf, _known(path, situation, config))
-    level = authority(o, met.gap, known, config)
+    level = authority(o, met, known, config)
     # Oncoming traffic beyond the known path follows a road that nobody here knows.
     level = np.where((met.along < -config.tracking.moving_speed) & (met.gap > known), NOMINAL, level)
     # Their margin counts all the way: it is what would brake as soon as it is gone.
-    told = np.where(met.along > -config.tracking.moving_speed, authority(o, met.gap, np.inf, config), level)
+    told = np.where(met.along > -config.tracking.moving_speed, authority(o, met, np.inf, config), level)
     by_rule = np.where(met.hit & (not situation.resting), np.minimum(by_rule, level), NOMINAL)
     return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0))
 
@@ -254,7 +254,7 @@ def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -
     met = _contacts(o, path, situation.ego, config)
     reach = abs(situation.ego.speed) * (config.timing.commit + config.timing.steering_correction)
     margin = np.where(met.gap <= reach, worst_case(o, met, situation, config), np.inf)
-    level = authority(o, met.gap, reach, config)
+    level = authority(o, met, reach, config)
     demand = np.where(margin >= EPS, NOMINAL, np.minimum(EMERGENCY_STOP, level))
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
     nothing = Expectation(zero.astype(np.bool_), zero, demand, inf)
@@ -333,15 +333,21 @@ def _sustain(rated: Rated) -> Mode:
     return Mode.COMFORT_STOP if np.any(rated.expected.conflict & (rated.level >= COMFORT_STOP)) else Mode.NOMINAL
 
 
-def authority(o: Objects, gap: Floats, known: Floats | float, config: Config) -> Ints:
-    """Return the strongest mode each row may demand; where the path is only a guess, beyond `known` [m], a cap."""
-    a = config.authority
+def authority(o: Objects, met: Contacts, known: Floats | float, config: Config) -> Ints:
+    """Return the strongest mode each row may demand; where the path is only a guess, beyond `known` [m], a cap.
+
+    Existence says that something is there, not where it will be: what has been seen a few times only must be in the
+    corridor even at the far end of its lateral interval.
+    """
+    a, gap = config.authority, met.gap
     by_existence = np.where(o.existence >= a.speed_cap, SPEED_CAP, NOMINAL)
     by_existence = np.where(o.existence >= a.stop, FIRM_STOP, by_existence)
     by_existence = np.where(o.existence >= a.emergency, EMERGENCY_STOP, by_existence)
     close = (gap <= a.near_range) & (o.existence >= a.near_field)
     doubtful = (o.static & (gap > a.static_range)) | (gap > known)
-    young = o.hits < np.where(gap <= a.near_range, a.near_hits, a.hits)
+    surely = np.abs(met.lateral) + a.course_sigma_k * met.lateral_sigma <= config.vehicle.width / 2 + o.slack
+    course = o.hits >= np.where(gap <= a.near_range, a.near_hits, a.course_hits)
+    young = (o.hits < a.hits) | ~(course | surely)
     level = np.where(close, EMERGENCY_STOP, by_existence)
     level = np.where(young, np.minimum(level, SPEED_CAP), level)
     level = np.where(o.sound, level, EMERGENCY_STOP)

@@ -137,6 +137,8 @@ class Contacts:
     """(N,) standard deviation of the object's position along the path [m]."""
     speed_sigma: Floats
     """(N,) standard deviation of `along` [m/s]."""
+    lateral_sigma: Floats
+    """(N,) standard deviation of `lateral` [m]."""
     sure: Floats
     """(N, 2) velocity in odom without the lateral part that is only noise, or does not count at all [m/s]."""
 
@@ -187,7 +189,8 @@ def contacts(
     along = c * velocity[:, 0] + s * velocity[:, 1]
     across = trust.speed(c * velocity[:, 1] - s * velocity[:, 0], _spread(cov, 2, -s, c, False)) * (reach_in > 0)
     sure = np.stack([c * along - s * across, s * along + c * across], axis=1)
-    return Contacts(met, left[rows, at], along, _spread(cov, 0, c, s, False), _spread(cov, 2, c, s, False), sure)
+    return Contacts(met, left[rows, at], along, _spread(cov, 0, c, s, False), _spread(cov, 2, c, s, False),
+                    _spread(cov, 0, -s, c, False), sure)
 
 
 def _spread(cov: Floats, at: int, x: Floats, y: Floats, samples: bool = True) -> Floats:
