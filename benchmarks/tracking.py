@@ -28,7 +28,7 @@ import tracking_scores as scores
 from safety_supervisor.core.config import Config, Sensor, Tracking, with_values
 from safety_supervisor.core.tracking.association import canonical, merged
 from safety_supervisor.core.tracking.ego import SensorPose
-from safety_supervisor.core.tracking.radar import Observation, step
+from safety_supervisor.core.tracking.radar import Belief, Observation, step
 from safety_supervisor.core.world import Floats, Tracks, nanoseconds
 
 RADAR = Sensor(topic="radar", half_angle=math.radians(60.0), range_min=1.0, range_max=200.0, sigma_range_rate=0.1)
@@ -40,7 +40,6 @@ SCENE: dict[str, Any] = {
     "tracking.lateral_psd": 0.1,
     "tracking.cross_speed_sigma": 4.0,
     "tracking.clutter_rate": 12.5,
-    "tracking.unseen_time": 4.0,
 }
 """In what the scenes differ from a vehicle; README.md gives the reason for each."""
 
@@ -70,12 +69,12 @@ def observations(scene: dict[str, Floats], p: Tracking) -> Iterator[Observation]
 
 def run(scene: dict[str, Floats], p: Tracking) -> tuple[list[Tracks], float]:
     """Return the tracks after each scan, and the CPU time per scan [s]; a clock read costs a tenth of a scan."""
-    tracks, history, next_id = Tracks(), [], 1
+    belief, history, next_id = Belief(), [], 1
     started = time.process_time()
     for seen in observations(scene, p):
-        tracks, births = step(tracks, seen, np.full(len(seen.found), -1), next_id, p)
+        belief, births = step(belief, seen, np.full(len(seen.found), -1), next_id, p)
         next_id = max(next_id, int(births.max(initial=0)) + 1)
-        history.append(tracks)
+        history.append(belief.tracks)
     return history, (time.process_time() - started) / max(len(history), 1)
 
 

@@ -186,6 +186,7 @@ class Tracking:
     persistence_half_life: float = param(5.0, "s", 0.1, 60.0, "existence of an unseen track halves in odds by time")
     coast_time: float = param(0.6, "s", 0.05, 5.0, "longest time without detection in view")
     unseen_time: float = param(2.0, "s", 0.1, 10.0, "then forgotten, in view of a sensor or not")
+    identity_time: float = param(10.0, "s", 0.0, 60.0, "one that comes back within it gets its number back")
     cross_speed_sigma: float = param(5.0, "m/s", 0.1, 30.0, "speed across the line of sight at birth")
     extent_sigma: float = param(0.4, "m", 0.0, 3.0, "wander of the reflection across a body; 0 for point targets")
     cluster_distance: float = param(1.5, "m", 0.0, 10.0, "returns of one body lie closer")

@@ -3,7 +3,7 @@
 Each scan is processed at the moment of its measurement (stamp minus latency) with the pose and velocity of its sensor
 at that moment; the tracks that are handed out are predicted to the tick. A scan that arrives after a younger one (up
 to 0.3 s, and the difference of the latencies) is put in its place: the tracker goes back to the record before it and
-processes the later scans again. What was born from a detection keeps its id then; no id is ever given to another.
+processes the later scans again. What was born from a detection is born with the same id then.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from safety_supervisor.core.world import (
     seconds,
 )
 
-from . import existence, kalman
+from . import existence, identity, kalman
 from .association import Detections, assign, canonical, gate, merged, owned, usable
 from .ego import EgoHistory, SensorPose, sensor_pose
 
@@ -35,8 +35,6 @@ REORDER = 3 * NANOSECONDS // 10
 AGE_MAX = NANOSECONDS
 """A measurement older than the odometry that is remembered [ns] cannot be compensated and is dropped."""
 
-CONFIRMED = 0.9
-"""Existence from which a track chooses its detection before the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +50,21 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Belief:
+    """What is believed at one moment: the tracks, and who was lost out of view."""
+
+    tracks: Tracks = field(default_factory=Tracks)
+    lost: identity.Lost = field(default_factory=identity.Lost)
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """One processed scan: when it was measured, the ids born from its detections (-1: none), the tracks after it."""
+    """One processed scan: when it was measured, the ids born from its detections (-1: none), the belief after it."""
 
     measured: int
     scan: RadarScan
     births: Ints
-    after: Tracks
+    after: Belief
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +100,11 @@ def track_radar(
         seen = observe(scan, measured, ego, sensors[scan.sensor], config.tracking)
         rejected += 0 if (scan.sensor, scan.t) in known else seen.rejected
         births = known.get((scan.sensor, scan.t), np.full(len(seen.found), -1))
-        before = records[-1].after if records else Tracks(t=measured)
+        before = records[-1].after if records else Belief(Tracks(t=measured))
         after, births = step(before, seen, births, next_id, config.tracking)
         next_id = max(next_id, int(births.max(initial=0)) + 1)
         records.append(Record(measured, scan, frozen(births, np.int64), after))
-    last = records[-1].after if records else Tracks(t=t)
+    last = records[-1].after.tracks if records else Tracks(t=t)
     return TrackerState(predicted(last, t, config.tracking), next_id, _recent(records, sensors), rejected)
 
 
@@ -122,17 +128,18 @@ def observe(scan: RadarScan, measured: int, ego: EgoHistory, sensor: Sensor, p: 
     return Observation(measured, found, sensor_pose(at, sensor), sensor, sent - int(usable(z, sensor).sum()))
 
 
-def step(tracks: Tracks, seen: Observation, births: Ints, next_id: int, p: Tracking) -> tuple[Tracks, Ints]:
-    """Return the tracks after one scan, and the id born from each detection: that in `births`, or a new one.
+def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Tracking) -> tuple[Belief, Ints]:
+    """Return the belief after one scan, and the id born from each detection: that in `births`, or a new one.
 
     Predict, gate, assign, update, count misses where the sensor could see, drop what is gone, start what is new.
     """
-    tracks = predicted(tracks, seen.t, p)
+    lost = identity.remembered(before.lost, before.tracks, seen.t, p)
+    tracks = predicted(before.tracks, seen.t, p)
     expected = kalman.expect(tracks.state, tracks.cov, seen.pose)
     density = existence.clutter_density(seen.found.z, seen.pose, seen.sensor, p)
     pairs = gate(expected, seen.found, p.gate_probability)
     gain = existence.hit_gain(pairs.log_likelihood, density[pairs.detection], p)
-    chosen = assign(pairs, gain - existence.miss_gain(p), tracks.existence >= CONFIRMED, len(seen.found))
+    chosen = assign(pairs, gain - existence.miss_gain(p), tracks.existence >= identity.CONFIRMED, len(seen.found))
     hit, used = pairs.track[chosen], pairs.detection[chosen]
     missed = existence.in_view(expected.z, seen.sensor)
     missed[hit] = False
@@ -148,7 +155,12 @@ def step(tracks: Tracks, seen: Observation, births: Ints, next_id: int, p: Track
     births = births.copy()
     births[fresh] = next_id + np.arange(fresh.sum())
     new = _newborn(seen, free, density, births, p)
-    return _bounded(known.joined(new), p).frozen(seen.t), births
+    after = _bounded(known.joined(new), p)
+    number, lost = identity.recognised(after, tracks.id[tracks.existence >= identity.CONFIRMED], lost, seen.t)
+    if number is not after.id:
+        after.id = number
+        after = after[np.argsort(number)]
+    return Belief(after.frozen(seen.t), lost), births
 
 
 def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
