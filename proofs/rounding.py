@@ -40,13 +40,17 @@ def margins(s):
     rest = (RESPONSE, s.acceleration, s.p)
     yield "longitudinal_margin", envelopes.longitudinal_margin(GAP, s.ego, s.ahead, *rest)
     yield "clear_distance_margin", envelopes.clear_distance_margin(GAP, s.ego, *rest)
-    stop_distance, closing = Rounded(0, 2), Rounded(0, 30)
+    stop_distance, closing, to_the_side = Rounded(0, 2), Rounded(0, 30), Rounded(-60, 60)
     yield (
         "near_field_margin",
         envelopes.near_field_margin(GAP, s.ego, closing, RESPONSE, s.acceleration, stop_distance, s.p),
     )
+    yield "oncoming_margin", envelopes.oncoming_margin(GAP, s.ego, s.oncoming, *rest)
     yield "opposite_margin", envelopes.opposite_margin(GAP, s.ego, s.oncoming, *rest)
     yield "path_margin", envelopes.path_margin(GAP, s.ego, Rounded(-60, 60), *rest)
+    yield "lateral_margin", envelopes.lateral_margin(GAP, to_the_side, to_the_side, RESPONSE, s.p)
+    yield "separation_margin", envelopes.separation_margin(GAP, s.ego, s.ahead, *rest)
+    yield "crossing_margin", envelopes.crossing_margin(GAP, GAP, s.ego, to_the_side, *rest)
 
 
 def with_cancellation(s):

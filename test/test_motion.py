@@ -107,6 +107,32 @@ def test_oncoming_distance():
     assert motion.oncoming_distance(-5, 2, 3) == 0
 
 
+@pytest.mark.parametrize("function", [motion.oncoming_stop, motion.class_distance, motion.lateral_distance])
+@pytest.mark.parametrize("at", range(4))
+def test_ways_of_objects_keep_nan(function, at):
+    args = [2.0, 3.0, 1.0, 4.0]
+    args[at] = np.nan
+    assert np.isnan(function(*args))
+
+
+def test_oncoming_stop():
+    assert motion.oncoming_stop(10, 2, 3, 4) == 26 + 16 * 16 / 8  # 20 m and 6 m gained, then from 16 m/s
+    assert motion.oncoming_stop(1, 2, 3, 4) == 4 + 2 * 2 / 8  # no more than twice the speed
+    assert motion.oncoming_stop(0, 2, 3, 4) == motion.oncoming_stop(-5, 2, 3, 4) == 0
+
+
+def test_class_distance():
+    assert motion.class_distance(0, 1, 2, 6) == 1  # still gaining speed
+    assert motion.class_distance(0, 5, 2, 6) == 9 + 2 * 6  # 3 s to top speed, then 2 s at it
+    assert motion.class_distance(8, 5, 2, 6) == 40  # faster than its class: keeps its speed
+    assert motion.class_distance(-1, 5, 2, 0) == 0
+
+
+def test_lateral_distance():
+    assert motion.lateral_distance(1, 1, 0.5, 1) == 1.25 + 1.5 * 1.5 / 2
+    assert motion.lateral_distance(-1, 1, 0.5, 1) == -0.75  # goes away: counts to the end of the response
+
+
 def test_negative_speed_and_acceleration_count_as_zero():
     assert motion.fallback_distance(-3.0, 0.3, 1, 7, 15) == motion.fallback_distance(0.0, 0.3, 1, 7, 15)
     assert motion.fallback_distance(9.0, 0.3, -2, 7, 15) == motion.fallback_distance(9.0, 0.3, 0, 7, 15)

@@ -92,10 +92,19 @@ MUTATED = {
     ("envelopes", "longitudinal_margin"): LONGITUDINAL,
     ("envelopes", "_ego_distance"): LONGITUDINAL,
     ("envelopes", "ttc_margin"): TTC,
-    ("envelopes", "path_margin"): ("APP-2", "APP-3"),
-    ("envelopes", "opposite_margin"): ("APP-3",),
+    ("motion", "oncoming_stop"): ("OPP-1",),
+    ("motion", "class_distance"): ("CLS-1",),
+    ("motion", "lateral_distance"): ("LAT-5", "LAT-1"),
+    ("envelopes", "path_margin"): ("APP-3",),
+    ("envelopes", "oncoming_margin"): ("APP-2",),
+    ("envelopes", "opposite_margin"): ("OPP-3",),
+    ("envelopes", "lateral_margin"): ("LAT-5", "LAT-3"),
+    ("envelopes", "separation_margin"): ("SEP-1",),
+    ("envelopes", "crossing_margin"): ("CRS-1",),
+    ("envelopes", "_ego_duration"): ("APP-2",),
+    ("envelopes", "_doubling"): ("NEAR-1",),
     ("envelopes", "_coming"): ("APP-2",),
-    ("envelopes", "near_field_margin"): ("APP-5",),
+    ("envelopes", "near_field_margin"): ("NEAR-1",),
     ("envelopes", "clear_distance_margin"): ("APP-6",),
     ("envelopes", "worst_end"): ("UNC-1",),
     ("envelopes", "upper_speed"): ("UNC-5",),
@@ -179,12 +188,13 @@ def caught(judges):
     mutated = {claim.id: claim for claim in claims.load(PROOFS)}
     for id_ in judges:
         claim = mutated[id_]
-        try:
-            outcome = engine.run(claim, claim.scopes[-1], Config())
-        except (ArithmeticError, ValueError, TypeError):
-            return True
-        if outcome.result == REFUTED:
-            return True
+        for scope in reversed(claim.scopes):
+            try:
+                outcome = engine.run(claim, scope, Config())
+            except (ArithmeticError, ValueError, TypeError):
+                return True
+            if outcome.result == REFUTED:
+                return True
     return False
 
 

@@ -97,6 +97,17 @@ class Envelope:
     speed_error_ratio: float = param(0.01, "", 0.0, 0.2, "and by this share of it; a real car read 0.9 % low")
     geometry_bound: float = param(0.05, "m", 0.0, 1.0, "error bound of path geometry, taken off every gap")
     object_acceleration_max: float = param(3.0, "m/s^2", 0.0, 10.0, "hardest acceleration of an oncoming object")
+    object_response: float = param(1.0, "s", 0.0, 5.0, "until others react; RSS takes 1 s for human drivers")
+    oncoming_brake: float = param(4.0, "m/s^2", 0.5, 12.0, "least braking of a reacting oncoming driver, as in ad-rss")
+    lateral_acceleration_max: float = param(0.2, "m/s^2", 0.0, 5.0, "either one to the other's side, as in ad-rss")
+    lateral_brake: float = param(0.8, "m/s^2", 0.1, 10.0, "least braking of that lateral speed, as in ad-rss")
+    lateral_fluctuation: float = param(0.1, "m", 0.0, 2.0, "weaving within the lane, as in ad-rss")
+    crossing_acceleration_max: float = param(3.0, "m/s^2", 0.1, 10.0, "hardest start of what crosses: a car, briskly")
+    crossing_speed_max: float = param(16.7, "m/s", 0.1, 60.0, "60 km/h, fastest crossing car of Euro NCAP AEB C2C")
+    crossing_horizon: float = param(4.0, "s", 0.1, 20.0, "nobody's worst case is followed longer, as expected.horizon")
+    near_acceleration_max: float = param(1.5, "m/s^2", 0.1, 10.0, "hardest start of a person who is near")
+    near_speed_max: float = param(2.3, "m/s", 0.1, 60.0, "a running adult of Euro NCAP AEB VRU, 8 km/h")
+    near_horizon: float = param(3.0, "s", 0.1, 20.0, "a stop from near_field.speed_max takes 1.1 s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,13 @@ import numpy as np
 from safety_supervisor.core.motion import EPS as EPS
 from safety_supervisor.core.motion import (
     braking_distance,
+    class_distance,
     fallback_distance,
     fallback_duration,
     largest_closing,
+    lateral_distance,
     oncoming_distance,
+    oncoming_stop,
 )
 
 
@@ -45,10 +48,10 @@ def longitudinal_margin(
     return gap - np.maximum(_ego_distance(ego_speed, response, acceleration, p) - object_distance, 0)
 
 
-def opposite_margin(
+def oncoming_margin(
     gap: Any, ego_speed: Any, object_speed: Any, response: Any, acceleration: Any, p: Any
 ) -> Any:
-    """Return the margin [m] to an object that comes along the path (object speed < 0).
+    """Return the margin [m] to an object that comes along the path (object speed < 0) and need not brake.
 
     Inside, there is no contact while ego moves (passive safety), for the oncoming motion that
     `motion.oncoming_distance` assumes with `p.object_acceleration_max`.
@@ -57,13 +60,74 @@ def opposite_margin(
     return gap - coming - _ego_distance(ego_speed, response, acceleration, p)
 
 
+def opposite_margin(
+    gap: Any, ego_speed: Any, object_speed: Any, response: Any, acceleration: Any, p: Any
+) -> Any:
+    """Return the margin [m] to an object that comes along the path (object speed < 0) and brakes as ego does.
+
+    Inside, there is no contact at any time, also when ego stands, if the object gains speed for no longer than
+    `p.object_response` and then brakes by at least `p.oncoming_brake` (`motion.oncoming_stop`; RSS, Def. 2).
+    """
+    coming = oncoming_stop(-object_speed, p.object_response, p.object_acceleration_max, p.oncoming_brake)
+    return gap - coming - _ego_distance(ego_speed, response, acceleration, p)
+
+
 def path_margin(gap: Any, ego_speed: Any, object_speed: Any, response: Any, acceleration: Any, p: Any) -> Any:
     """Return the margin [m] to any object on the path, whichever way it drives.
 
-    Equals longitudinal_margin for object speed >= 0 and opposite_margin below, without a step in between.
+    Equals longitudinal_margin for object speed >= 0, and below the smaller one of oncoming_margin and opposite_margin,
+    without a step in between.
     """
-    coming = _coming(ego_speed, object_speed, response, acceleration, p)
-    return longitudinal_margin(gap - coming, ego_speed, object_speed, response, acceleration, p)
+    passing = _coming(ego_speed, object_speed, response, acceleration, p)
+    stopping = oncoming_stop(-object_speed, p.object_response, p.object_acceleration_max, p.oncoming_brake)
+    nearer = gap - np.maximum(passing, stopping)
+    return longitudinal_margin(nearer, ego_speed, object_speed, response, acceleration, p)
+
+
+def lateral_margin(
+    gap: Any, ego_lateral_speed: Any, object_lateral_speed: Any, response: Any, p: Any
+) -> Any:
+    """Return the margin [m] beside an object: `gap` [m] is the free lateral distance between both.
+
+    Lateral speeds [m/s] are on one axis from ego to the object: ego comes nearer with a positive one, the object with a
+    negative one. Inside, there is no lateral contact at any time, if for the longer one of `response` and
+    `p.object_response` each of both accelerates towards the other by at most `p.lateral_acceleration_max`, then brakes
+    what goes towards the other by at least `p.lateral_brake`, and does not turn back to it; `p.lateral_fluctuation` [m]
+    is what weaving may take off.
+    """
+    time = np.maximum(response, p.object_response)
+    ego = lateral_distance(ego_lateral_speed, time, p.lateral_acceleration_max, p.lateral_brake)
+    coming = lateral_distance(-object_lateral_speed, time, p.lateral_acceleration_max, p.lateral_brake)
+    return gap - np.maximum(p.lateral_fluctuation + ego + coming, 0)
+
+
+def separation_margin(
+    distance: Any, ego_speed: Any, object_speed: Any, response: Any, acceleration: Any, p: Any
+) -> Any:
+    """Return the margin [m] to an object anywhere at `distance` [m] that may move in any direction, standing or not.
+
+    `object_speed` >= 0 [m/s] is the size of its velocity. Inside, there is no contact while ego moves (passive safety)
+    within the next `p.crossing_horizon`, if the object keeps to the class bounds `p.crossing_acceleration_max` and
+    `p.crossing_speed_max`.
+    """
+    time = np.minimum(_ego_duration(ego_speed, response, acceleration, p), p.crossing_horizon)
+    coming = class_distance(object_speed, time, p.crossing_acceleration_max, p.crossing_speed_max)
+    return distance - coming - _ego_distance(ego_speed, response, acceleration, p)
+
+
+def crossing_margin(
+    gap: Any, side_gap: Any, ego_speed: Any, side_speed: Any, response: Any, acceleration: Any, p: Any
+) -> Any:
+    """Return the margin [m] to an object that comes from the side to the strip that ego drives through.
+
+    `gap` [m] is how far ego drives until it can touch the object in that strip, `side_gap` [m] how far the object is
+    beside it, `side_speed` [m/s] how fast it comes to it. Inside, ego stops before it, or the object does not reach the
+    strip while ego moves, within the next `p.crossing_horizon`, if it at most doubles that speed and keeps to
+    `p.crossing_acceleration_max` and `p.crossing_speed_max`.
+    """
+    time = np.minimum(_ego_duration(ego_speed, response, acceleration, p), p.crossing_horizon)
+    coming = _doubling(side_speed, time, p.crossing_acceleration_max, p.crossing_speed_max)
+    return np.maximum(gap - _ego_distance(ego_speed, response, acceleration, p), side_gap - coming)
 
 
 def ttc_margin(gap: Any, closing_speed: Any, closing_acceleration: Any, horizon: Any) -> Any:
@@ -83,12 +147,13 @@ def near_field_margin(
     stop_distance: Any,
     p: Any,
 ) -> Any:
-    """Return the margin [m] to a near object that itself approaches at up to `object_closing_speed` >= 0.
+    """Return the margin [m] to a near object that itself approaches, now by `object_closing_speed` >= 0 [m/s].
 
-    Inside, `stop_distance` [m] is kept while ego moves (passive safety).
+    Inside, `stop_distance` [m] is kept while ego moves (passive safety) within the next `p.near_horizon`, if the object
+    at most doubles its speed and keeps to the class bounds `p.near_acceleration_max` and `p.near_speed_max`.
     """
-    duration = fallback_duration(ego_speed, response, acceleration, p.assumed_brake, p.assumed_jerk)
-    coming = np.maximum(object_closing_speed, 0) * duration
+    time = np.minimum(_ego_duration(ego_speed, response, acceleration, p), p.near_horizon)
+    coming = _doubling(object_closing_speed, time, p.near_acceleration_max, p.near_speed_max)
     return gap - stop_distance - coming - _ego_distance(ego_speed, response, acceleration, p)
 
 
@@ -119,6 +184,15 @@ def _ego_distance(ego_speed: Any, response: Any, acceleration: Any, p: Any) -> A
     return fallback_distance(ego_speed, response, acceleration, p.assumed_brake, p.assumed_jerk)
 
 
+def _ego_duration(ego_speed: Any, response: Any, acceleration: Any, p: Any) -> Any:
+    return fallback_duration(ego_speed, response, acceleration, p.assumed_brake, p.assumed_jerk)
+
+
 def _coming(ego_speed: Any, object_speed: Any, response: Any, acceleration: Any, p: Any) -> Any:
-    duration = fallback_duration(ego_speed, response, acceleration, p.assumed_brake, p.assumed_jerk)
+    duration = _ego_duration(ego_speed, response, acceleration, p)
     return oncoming_distance(-object_speed, duration, p.object_acceleration_max)
+
+
+def _doubling(speed: Any, duration: Any, acceleration_max: Any, speed_max: Any) -> Any:
+    """Return how far [m] an object of a class comes that gains no more than the speed it has."""
+    return class_distance(speed, duration, acceleration_max, np.minimum(2 * speed, speed_max))

@@ -56,6 +56,40 @@ def oncoming_distance(closing_speed: Any, duration: Any, acceleration_max: Any) 
     return v * duration + np.minimum(acceleration_max * duration * duration / 2, v * duration)
 
 
+def oncoming_stop(closing_speed: Any, response: Any, acceleration_max: Any, brake: Any) -> Any:
+    """Return an upper bound [m] of how far an object at `closing_speed` [m/s] comes until it has braked to standstill.
+
+    Declared assumption about such an object: for `response` >= 0 [s] it gains speed as in oncoming_distance, then it
+    brakes by at least `brake` > 0 [m/s^2]. From closing speed acceleration_max * response on, this is the distance of
+    RSS, Def. 2.
+    """
+    v = np.maximum(closing_speed, 0)
+    after = v + np.minimum(acceleration_max * response, v)
+    return oncoming_distance(v, response, acceleration_max) + braking_distance(after, brake)
+
+
+def class_distance(speed: Any, duration: Any, acceleration_max: Any, speed_max: Any) -> Any:
+    """Return how far [m] an object of a class can come from `speed` [m/s] in `duration` >= 0 [s].
+
+    Declared assumption about the class: it gains speed at no more than `acceleration_max` > 0 [m/s^2] up to `speed_max`
+    [m/s], or keeps a higher one. Exact for that motion: what it would gain above its top speed is taken off again.
+    """
+    v = np.maximum(speed, 0)
+    beyond = np.maximum(v + acceleration_max * duration - np.maximum(v, speed_max), 0)
+    return v * duration + acceleration_max * duration * duration / 2 - braking_distance(beyond, acceleration_max)
+
+
+def lateral_distance(speed: Any, response: Any, acceleration: Any, brake: Any) -> Any:
+    """Return how far [m] someone comes to the side at most, signed: negative = away.
+
+    For `response` >= 0 [s] the lateral `speed` [m/s, positive = towards the other] grows by at most `acceleration` >= 0
+    [m/s^2]; what then goes towards the other is braked by `brake` > 0 [m/s^2], what goes away counts no further (RSS
+    2017, safe lateral distance).
+    """
+    after = speed + acceleration * response
+    return (speed + after) * response / 2 + braking_distance(np.maximum(after, 0), brake)
+
+
 def largest_closing(closing_speed: Any, closing_acceleration: Any, horizon: Any) -> Any:
     """Return the largest closing distance [m], at least 0, within `horizon` [s], acceleration kept.
 
