@@ -97,6 +97,7 @@ setup(
             "catkin_pkg",
         ],
         "lint": ["ruff", "mypy", "types-PyYAML", "types-tqdm"],
+        "suites": ["matplotlib", "pyarrow"],  # pictures of the suites, and rows as Parquet instead of CSV
         "proofs": ["cvc5"],  # the second solver, which re-checks what the first one says
         "ros-jazzy": ros_wheels("jazzy"),
         "ros-kilted": ros_wheels("kilted"),

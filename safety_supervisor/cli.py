@@ -178,6 +178,7 @@ def _expected(error: Exception) -> bool:
         ("safety_supervisor.core.config", "ConfigError"),
         ("safety_supervisor.replay.bag", "BagError"),
         ("safety_supervisor.replay.replay", "ReplayError"),
+        ("safety_supervisor.scenarios.suites.suite", "SuiteError"),
     ):
         kind = getattr(sys.modules.get(module), name, None)  # not loaded: not raised
         if kind is not None and isinstance(error, kind):

@@ -15,6 +15,7 @@ from safety_supervisor.scenarios.bag import outcome_record, write_bag
 from safety_supervisor.scenarios.run import Outcome, Run
 from safety_supervisor.scenarios.run import run as simulate
 from safety_supervisor.scenarios.suite import STOPPED_VEHICLE, SUITE, Scenario, ScenarioError, find
+from safety_supervisor.scenarios.suites import command as suites
 
 DEFAULT_VEHICLE = "passenger_car"
 ALL = "all"
@@ -24,16 +25,19 @@ RECORDING = "recording"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `scenario list` and `scenario run`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="list the scenarios")
-    one = actions.add_parser("run", help="run a scenario without and with the supervisor, and record it")
-    one.add_argument("name", metavar="NAME", type=_name, help=f"a name from `scenario list`, or {ALL}")
+    actions.add_parser("list", help="list the scenarios and suites")
+    one = actions.add_parser("run", help="run a scenario without and with the supervisor and record it, or a suite")
+    one.add_argument("name", metavar="NAME", type=_name,
+                     help=f"a scenario or suite from `scenario list`, or {ALL} for every scenario")  # fmt: skip
     one.add_argument("--config", type=Path, metavar="FILE", help=f"vehicle file (default: {DEFAULT_VEHICLE}.yaml)")
     one.add_argument("--seed", type=_seed, default=0, metavar="N", help="of sensor noise (default: 0)")
     one.add_argument("--out", type=Path, default=Path("recordings"), metavar="DIR",
-                     help="folder for the recording and its vehicle file (default: recordings)")  # fmt: skip
+                     help="folder for what is written (default: recordings)")  # fmt: skip
     one.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="(default: mcap)")
     one.add_argument("--unsupervised", action="store_true", help="only the run without the supervisor")
-    one.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes there, one object a scenario")
+    one.add_argument("--json", type=Path, metavar="FILE",
+                     help="write the outcomes there, one object a scenario, or the figures of a suite")  # fmt: skip
+    suites.add_arguments(one)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,7 +45,11 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "list":
         for scenario in SUITE.values():
             print(f"{scenario.name:21} {scenario.title}")
+        for suite in suites.SUITES.values():
+            print(f"{suite.name:21} {suite.title} (suite)")
         return 0
+    if args.name in suites.SUITES:
+        return suites.run(args, load(args.config))
     chosen = list(SUITE.values()) if args.name == ALL else [find(args.name)]
     config = load(args.config)
     records = [_run_one(scenario, config, args) for scenario in chosen]
@@ -65,7 +73,7 @@ def default_vehicle() -> Path:
 def _name(text: str) -> str:
     """Check a name while the arguments are read, so that a wrong one is a usage error."""
     try:
-        return text if text == ALL else find(text).name
+        return text if text == ALL or text in suites.SUITES else find(text).name
     except ScenarioError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
