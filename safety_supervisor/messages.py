@@ -40,6 +40,9 @@ from safety_supervisor.core.world import (
 
 RELEASE_TOPIC = "safety/release"
 """An explicit release after an emergency stop: std_msgs/Empty, or std_msgs/Bool that is true."""
+MRM_TOPIC = "safety/mrm"
+"""A stop asked for from outside, std_msgs/UInt8: the place in `REQUESTS`."""
+REQUESTS = (Mode.NOMINAL, Mode.COMFORT_STOP, Mode.FIRM_STOP, Mode.EMERGENCY_STOP)
 BODY_FRAME = "base_link"
 ODOMETRY_FRAME = "odom"
 
@@ -57,11 +60,15 @@ TYPES = {
     "plan": PLAN_TYPES,
     "driver": ("std_msgs/Bool", "autoware_vehicle_msgs/ControlModeReport"),
     "release": ("std_msgs/Empty", "std_msgs/Bool"),
+    "mrm": ("std_msgs/UInt8",),
     "radar": RADAR_TYPES,
     "radar_tracks": RADAR_TYPES,
     "ultrasonic": RANGE_TYPES,
 }
 """Message types that each role or kind of sensor understands."""
+
+DECISION_SCHEMA = 1
+"""Of decision records; a key that is added leaves it, one that goes or changes its meaning raises it."""
 
 DOPPLER_FIELDS = (
     "radial_speed", "range_rate", "radial_velocity", "doppler_velocity", "doppler", "velocity", "vrad",
@@ -98,13 +105,13 @@ class Motion:
     yaw_rate: float
 
 
-World = Odometry | Motion | YawRate | RadarScan | RangeReading | Plan | DriverMode | bool | Invalid
-"""What one message becomes; a bool is a release."""
+World = Odometry | Motion | YawRate | RadarScan | RangeReading | Plan | DriverMode | Mode | bool | Invalid
+"""What one message becomes; a bool is a release, a mode a stop that is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a topic is for: `role` is odometry, twist, imu, plan, driver, release or sensor; `name` says which."""
+    """What a topic is for: `role` is odometry, twist, imu, plan, driver, release, mrm, sensor; `name` says which."""
 
     role: str
     name: str
@@ -155,7 +162,7 @@ def bindings(config: Config) -> dict[str, Binding]:
     wanted = [(getattr(inputs, role), Binding(role, role)) for role in ("odometry", "imu", "plan", "driver")]
     if not inputs.odometry:  # it stands in for it, in findings too
         wanted.append((inputs.twist, Binding("twist", "odometry")))
-    wanted.append((RELEASE_TOPIC, Binding("release", "release")))
+    wanted += [(RELEASE_TOPIC, Binding("release", "release")), (MRM_TOPIC, Binding("mrm", "mrm"))]
     wanted += [(sensor.topic, Binding("sensor", name)) for name, sensor in config.sensors]
     for topic, binding in wanted:
         key = normalised(topic)
@@ -280,6 +287,13 @@ def _control_mode(msg: Any, context: _Context) -> DriverMode:
 def _bool_message(msg: Any, context: _Context) -> DriverMode | bool:
     value = bool(msg.data)
     return value if context.name == "release" else DriverMode(context.t, value)
+
+
+def _request(msg: Any, _context: _Context) -> Mode:
+    level = int(msg.data)
+    if level >= len(REQUESTS):
+        raise _MalformedError(f"data is {level}, expected 0 to {len(REQUESTS) - 1}")
+    return REQUESTS[level]
 
 
 def _empty_message(_msg: Any, _context: _Context) -> bool:
@@ -558,6 +572,7 @@ _READERS: dict[str, Any] = {
     "sensor_msgs/Imu": _imu,
     "autoware_vehicle_msgs/ControlModeReport": _control_mode,
     "std_msgs/Bool": _bool_message,
+    "std_msgs/UInt8": _request,
     "std_msgs/Empty": _empty_message,
     "sensor_msgs/Range": _range_message,
     "sensor_msgs/PointCloud2": _point_cloud,
@@ -669,6 +684,7 @@ def _inputs(worlds: Sequence[World], consumed: tuple[tuple[str, int], ...]) -> I
         driver=tuple(w for w in worlds if isinstance(w, DriverMode)),
         invalid=tuple(w for w in worlds if isinstance(w, Invalid)),
         release=any(w is True for w in worlds),
+        requested=next((w for w in reversed(worlds) if isinstance(w, Mode)), None),
         consumed=consumed,
     )
 
@@ -680,6 +696,7 @@ def decision_record(decision: Decision) -> dict[str, Any]:
     """Return a decision as JSON-ready data, NaN and infinity as null; docs/formats.md describes every key."""
     a = decision.assessment
     return {
+        "schema": DECISION_SCHEMA,
         "t": int(decision.t),
         "mode": decision.mode.name,
         "verdict": decision.verdict.name,

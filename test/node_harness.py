@@ -86,6 +86,7 @@ class Process:
 def supervisor(folder: Path, **values: Any) -> Process:
     """Start the node with parameters by name, `__` standing for the dot."""
     arguments = ["--ros-args"]
+    values.setdefault("recorder_folder", folder / "flight")
     for name, value in values.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         arguments += ["-p", f"{name.replace('__', '.')}:={text}"]

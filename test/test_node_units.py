@@ -130,7 +130,7 @@ def test_descriptors_carry_unit_range_and_reason():
 
 def test_every_input_has_a_source():
     found = {source.name: source for source in sources.sources(CONFIG, parameters.Settings(plan_type="path"))}
-    assert list(found) == ["odometry", "plan", "driver", "release", "front", "left"]
+    assert list(found) == ["odometry", "plan", "driver", "release", "mrm", "front", "left"]
     assert found["plan"].type_name == "nav_msgs/msg/Path"
     assert found["left"].message.__name__ == "Range"
 

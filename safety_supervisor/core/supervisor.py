@@ -58,6 +58,8 @@ class State:
     """Newest plan that passed every check: MRMs steer along it."""
     arbiter: Arbiter = field(default_factory=Arbiter)
     driver: bool = False
+    requested: Mode = Mode.NOMINAL
+    """Stop that was asked for from outside and still is."""
     acceleration: float = 0.0
     """Last commanded acceleration [m/s^2]."""
 
@@ -85,10 +87,17 @@ def step(state: State, inputs: Inputs, t: int, config: Config) -> tuple[State, D
     state = replace(
         state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics, signs=signs, driver=driver
     )
-    state = _with_plans(state, inputs.plans, ego, config)
+    state = _with_plans(replace(state, requested=_requested(state, inputs)), inputs.plans, ego, config)
     more = (*doppler_sign.findings(state.signs), *state.plan_findings)
     trust = health.check(memory, more, moving, t, config)
     return _decide(state, inputs, ego, trust, t, config)
+
+
+def _requested(state: State, inputs: Inputs) -> Mode:
+    """Return the stop that is asked for from outside: it holds until it is taken back, released or a driver drives."""
+    if inputs.requested is not None:
+        return inputs.requested
+    return Mode.NOMINAL if inputs.release or state.driver else state.requested
 
 
 def _with_plans(state: State, plans: tuple[Plan, ...], ego: Odometry | None, config: Config) -> State:
@@ -106,7 +115,8 @@ def _decide(
 ) -> tuple[State, Decision]:
     if ego is None:
         flags = (state.driver, inputs.release)
-        arbiter = arbitrate(state.arbiter, Mode.NOMINAL, Mode.NOMINAL, trust.severity, flags, np.nan, t, config)
+        demand = state.requested
+        arbiter = arbitrate(state.arbiter, demand, Mode.NOMINAL, trust.severity, flags, np.nan, t, config)
         state = replace(state, arbiter=arbiter)
         return state, _blind_decision(state, inputs, trust, t, config)
     path, source = _judged_path(state, ego, trust, config)
@@ -114,11 +124,11 @@ def _decide(
     assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
     flags = (state.driver, inputs.release)
     speed = np.nan if trust.severity == Severity.BLIND else ego.speed
-    asked = (assessment.demand, assessment.sustain)
+    asked = (max(assessment.demand, state.requested), assessment.sustain)
     arbiter = arbitrate(state.arbiter, *asked, trust.severity, flags, speed, t, config)
     command, acceleration, curvature = _command(state, arbiter.mode, assessment, path, source, ego, config)
     emergency, _ = fallback.stop(path, ego, acceleration, fallback.manoeuvre(Mode.EMERGENCY_STOP, config), 0.0, config)
-    reasons = _reasons(arbiter, assessment, trust, state.driver)
+    reasons = _reasons(state, arbiter, assessment, trust)
     decision = Decision(
         t, arbiter.mode, assessment.verdict, assessment, reasons, trust,
         warn=assessment.verdict > Verdict.SAFE or bool(trust.findings),
@@ -250,17 +260,19 @@ def _command(
     return plan, acceleration, curvature
 
 
-def _reasons(arbiter: Arbiter, assessment: Assessment, trust: Health, driver: bool) -> tuple[Reason, ...]:
+def _reasons(state: State, arbiter: Arbiter, assessment: Assessment, trust: Health) -> tuple[Reason, ...]:
     """Return why the mode is what it is, strongest first."""
     told = tuple(Reason(f.code, f.text) for f in trust.findings)
-    if driver:
+    if state.requested > Mode.NOMINAL:
+        told = (Reason(Code.REQUESTED, f"{state.requested.name} was asked for from outside"), *told)
+    if state.driver:
         return (Reason(Code.DRIVER, "the driver has taken over"), *told)
     if arbiter.mode == Mode.NOMINAL:
         return ()
     if arbiter.mode == Mode.INIT:
         return told
     seen = assessment.reasons if assessment.demand >= Mode.SPEED_CAP else ()
-    blame_inputs = TRUST[trust.severity] >= assessment.demand
+    blame_inputs = max(TRUST[trust.severity], state.requested) >= assessment.demand
     reasons = (*told, *seen) if blame_inputs else (*seen, *told)
     if arbiter.latched and arbiter.mode == Mode.STANDSTILL:
         return (*reasons, Reason(Code.RELEASE_PENDING, "held at standstill after an emergency until it is released"))
@@ -278,7 +290,7 @@ def _blind_decision(state: State, inputs: Inputs, trust: Health, t: int, config:
     brake = -config.fallback.emergency_deceleration if mode.brakes else 0.0
     return Decision(
         t, mode, Verdict.IMMINENT if mode.brakes else Verdict.SAFE, nothing,
-        _reasons(state.arbiter, nothing, trust, state.driver), trust, warn=True,
+        _reasons(state, state.arbiter, nothing, trust), trust, warn=True,
         plan_source="none", command=None, fallback=None, acceleration=brake, curvature=0.0,
         hazard_lights=mode.brakes, takeover_request=mode.brakes, hold=mode.brakes, driver=state.driver, ego=None,
         path=np.zeros((0, 2)), half_width=0.0, tracks=state.tracker.tracks, arcs=state.ultrasonics.arcs,

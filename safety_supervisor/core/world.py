@@ -135,6 +135,8 @@ class Inputs:
     invalid: tuple[Invalid, ...] = ()
     release: bool = False
     """An explicit release after an emergency stop was asked for."""
+    requested: Mode | None = None
+    """A stop that was asked for from outside, NOMINAL when no longer; None when nothing was said."""
     consumed: tuple[tuple[str, int], ...] = ()
     """(topic, messages consumed this tick), sorted by topic; replay regroups by it."""
 
@@ -246,6 +248,7 @@ class Code(enum.Enum):
     LOOP_OVERRUN = "LOOP_OVERRUN"
     LOOP_STALLED = "LOOP_STALLED"
     OUT_OF_ODD = "OUT_OF_ODD"
+    REQUESTED = "REQUESTED"
     RELEASE_PENDING = "RELEASE_PENDING"
     DWELL = "DWELL"
     DRIVER = "DRIVER"

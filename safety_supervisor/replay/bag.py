@@ -26,7 +26,7 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 from safety_supervisor import cdr
 from safety_supervisor.messages import Unreadable
 from safety_supervisor.replay.definitions import EXTRA
-from safety_supervisor.replay.salvage import Record, Source
+from safety_supervisor.replay.salvage import Record, ScannedMcap, Source
 from safety_supervisor.replay.storages import EXPECTED, BagError, open_sources, short
 
 __all__ = ["Bag", "BagError", "BagWriter", "Topic", "known_types", "make", "open_bag", "open_bags"]
@@ -44,6 +44,10 @@ class Topic:
     first: int = 0
     """Log time of its first message [ns]."""
     last: int = 0
+
+
+SNAPSHOT_TOPIC = "/safety_supervisor/recorder/snapshot"
+"""Where a flight recording has the state that it begins with."""
 
 
 # --- opening --------------------------------------------------------------------------------------------------
@@ -72,6 +76,8 @@ class Bag:
     recovered: bool = False
     """Whether the recording is damaged and only a part could be read."""
     notes: list[str] = field(default_factory=list)
+    as_stored: bool = False
+    """Whether messages come in the order in which they were written: a flight recording, across clock settings too."""
     _sources: list[Source] = field(default_factory=list)
     _extents: list[_Extent] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -142,6 +148,9 @@ class Bag:
         return next((msg for msg in messages if not isinstance(msg, Unreadable)), None)
 
     def _ordered(self, topics: Sequence[str]) -> Iterator[Record]:
+        if self.as_stored:
+            yield from chain.from_iterable(self._intact(source, topics) for source in self._sources)
+            return
         tied: list[Record] = []
         for record in self._in_time(topics):
             if tied and record.t != tied[0].t:
@@ -285,10 +294,22 @@ def open_bags(paths: Sequence[Path]) -> Bag:
             if sum(t.count for t in bag.topics) == before:
                 why = f" ({opened.notes[0]})" if opened.notes else ""
                 raise BagError(f"{path}: no messages in it{why}, {EXPECTED} with recorded topics")
+        _as_flown(bag)
     except BaseException:
         bag._stack.close()
         raise
     return bag
+
+
+def _as_flown(bag: Bag) -> None:
+    """Read a flight recording from the front: its messages belong to the decision that was written after them."""
+    topic = bag.topic(SNAPSHOT_TOPIC)
+    path = bag.path if bag.path.is_file() else next(iter(sorted(bag.path.glob("*.mcap"))), bag.path)
+    if topic is None or not topic.count or len(bag._sources) != 1 or path.suffix != ".mcap":
+        return
+    if not isinstance(bag._sources[0], ScannedMcap):
+        bag._sources = [ScannedMcap(path)]
+    bag.as_stored = True
 
 
 @lru_cache(maxsize=1)

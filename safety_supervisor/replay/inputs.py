@@ -19,7 +19,7 @@ from safety_supervisor.replay.bag import Bag, open_bags
 from safety_supervisor.replay.mapping import Mapping as Names
 from safety_supervisor.replay.mapping import load_mapping
 from safety_supervisor.replay.profile import derive
-from safety_supervisor.replay.replay import SILENCE_MAX, Run, window
+from safety_supervisor.replay.replay import SILENCE_MAX, Run, flight, window
 from safety_supervisor.replay.storages import PACKED, recordings_in
 
 JOIN, EACH = "join", "each"
@@ -76,6 +76,8 @@ def parameter_set(bag: Bag, options: Options, mapping: Names) -> tuple[Config, s
     notes: list[str] = []
     if options.config is not None:
         config, source = vehicle_file.load(options.config), options.config.name
+    elif flown := flight(bag):
+        config, source = flown.config, "of the flight recording"
     else:
         profile = derive(bag, mapping)
         config, source = profile.config, "derived from the topics of the bag"

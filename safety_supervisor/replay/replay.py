@@ -21,8 +21,9 @@ from safety_supervisor.core.config import Config
 from safety_supervisor.core.world import Decision, Odometry, nanoseconds
 from safety_supervisor.messages import Binding, Gatherer, bindings, convert, normalised, plain_type
 from safety_supervisor.replay import mapping as names
-from safety_supervisor.replay.bag import Bag, BagError
+from safety_supervisor.replay.bag import SNAPSHOT_TOPIC, Bag, BagError
 from safety_supervisor.replay.mapping import Mapping as Names
+from safety_supervisor.snapshot import Snapshot, SnapshotError, from_text
 
 SILENCE_MAX = nanoseconds(10.0)
 """Ticks go on this long [ns] into a silence of all inputs; then they pause until the next message."""
@@ -193,6 +194,29 @@ def regrouped(messages: Iterable[Stamped], recorded: Sequence[Recorded]) -> Iter
         yield decision.t, batch
 
 
+def as_flown(messages: Iterable[Stamped], decision: str) -> Iterator[Batch]:
+    """Group the messages of a flight recording: each tick has what was written since the decision before it."""
+    batch: list[Stamped] = []
+    for message in messages:
+        if message[0] != decision:
+            batch.append(message)
+        elif found := _recorded(message[3], message[2]):
+            yield found.t, batch
+            batch = []
+
+
+def flight(bag: Bag) -> Snapshot | None:
+    """Return the state that a flight recording begins with; None when the bag is none, or of another version."""
+    if not bag.as_stored:
+        return None
+    try:
+        return from_text(str(bag.first(SNAPSHOT_TOPIC).data))
+    except (AttributeError, SnapshotError) as error:
+        note = f"flight recording without a state that this version can take up ({error})"
+        bag.notes += [note] if note not in bag.notes else []
+        return None
+
+
 def recorded_decisions(bag: Bag) -> list[Recorded]:
     """Return the decisions that a node published into the bag, in order of time."""
     topics = [
@@ -201,7 +225,7 @@ def recorded_decisions(bag: Bag) -> list[Recorded]:
     for topic in topics:
         found = [r for _, _, logged, msg in bag.messages([topic.name]) if (r := _recorded(msg, logged))]
         if found:
-            return sorted(found, key=lambda r: r.t)
+            return found if bag.as_stored else sorted(found, key=lambda r: r.t)
     return []
 
 
@@ -236,12 +260,18 @@ class Run:
     window: Window = field(default_factory=Window)
     wiring: Wiring = field(init=False)
     recorded: list[Recorded] = field(init=False)
+    began: Snapshot | None = field(init=False)
+    """State that the recording begins with, when it is a flight recording."""
     tick_seconds: list[float] = field(default_factory=list)
     """Processing time of each tick; for the summary only."""
 
     def __post_init__(self) -> None:
         self.wiring = wire(self.bag, self.config, self.mapping)
         self.recorded = recorded_decisions(self.bag)
+        self.began = flight(self.bag)
+        if self.began and dict(self.began.config.sensors).keys() != dict(self.config.sensors).keys():
+            self.bag.notes.append("the parameter set has other sensors than the recording: the run starts afresh")
+            self.began = None
         if not self.wiring.names:
             there = ", ".join(t.name for t in self.bag.topics)
             wanted = ", ".join(bindings(self.config))
@@ -250,6 +280,8 @@ class Run:
     @property
     def grouping(self) -> str:
         """How messages are grouped into ticks, in words."""
+        if self.began:
+            return "as the vehicle decided, from the state that it had"
         if self.recorded:
             return "as the recorded decisions consumed them"
         return f"every {self.config.timing.period:g} s of log time"
@@ -264,9 +296,17 @@ class Run:
         With recorded decisions everything is regrouped, and the ticks of the window are taken from that; without,
         messages before the window are not read.
         """
+        if self.began and self.recorded:
+            return (tick for tick in self._flown() if self.window.holds(tick[0]))
         if self.recorded:
             return (tick for tick in regrouped(self._stamped(Window()), self.recorded) if self.window.holds(tick[0]))
         return batches(self._stamped(self.window), nanoseconds(self.config.timing.period))
+
+    def _flown(self) -> Iterator[Batch]:
+        decision = "/safety_supervisor/decision"
+        names = {**self.wiring.names, decision: decision}
+        read = self.bag.messages(names, views=True)
+        return as_flown(((names[topic], kind, t, msg) for topic, kind, t, msg in read), decision)
 
     def _stamped(self, part: Window) -> Iterator[Stamped]:
         topics, frames = self.wiring.names, self.mapping.frames
@@ -277,8 +317,8 @@ class Run:
 
     def decisions(self) -> Iterator[Decision]:
         """Yield one decision a tick."""
-        gatherer = Gatherer(self.config)
-        state = supervisor.start(self.config)
+        gatherer = Gatherer(self.config, self.began.carried if self.began else None)
+        state = self.began.state if self.began else supervisor.start(self.config)
         for t, batch in self.ticks():
             for topic, kind, arrival, msg in batch:
                 gatherer.add(topic, kind, msg, arrival)

@@ -7,6 +7,8 @@ import time
 import traceback
 from typing import Any
 
+import numpy as np
+
 from safety_supervisor import messages
 from safety_supervisor.core import supervisor
 from safety_supervisor.core.config import Config
@@ -25,6 +27,10 @@ from safety_supervisor.core.world import (
     nanoseconds,
     seconds,
 )
+from safety_supervisor.snapshot import Snapshot
+
+KEPT = 3000
+"""Ticks over which times are told, a minute at 50 Hz."""
 
 
 class Loop:
@@ -56,6 +62,10 @@ class Loop:
             self.fail(error)
         self.decision = failed_decision(self.decision, inputs, t, self.config, self.error, self._driver)
         return self.decision
+
+    def snapshot(self, t: int | None) -> Snapshot:
+        """Return all that the ticks after `t` depend on."""
+        return Snapshot(t, self._state, self._gatherer.carried, self.config)
 
     def fail(self, error: Exception) -> None:
         """Remember the first internal error; from the next tick on the last fallback is executed."""
@@ -131,12 +141,16 @@ class Meter:
         self.late_ms_max = 0.0
         self.overrun = False
         self.messages: dict[str, tuple[int, int]] = {}
+        self._period = nanoseconds(config.timing.period)
         self._limit = nanoseconds(config.timing.period + config.timing.overrun)
+        self._tick_ms, self._period_error_ms = np.zeros(KEPT), np.zeros(KEPT)
         self._last: int | None = None
         self._began = 0
 
     def begin(self, now: int) -> None:
         """A tick starts at `now` [ns], on any clock that does not jump."""
+        if self._last is not None:
+            self._period_error_ms[self.ticks % KEPT] = abs(now - self._last - self._period) / 1e6
         if self._last is not None and now - self._last > self._limit:
             self.late += 1
             self.overrun = True
@@ -149,7 +163,16 @@ class Meter:
         """The tick is over, its messages are out."""
         self.tick_ms = (time.perf_counter_ns() - self._began) / 1e6
         self.tick_ms_max = self.tick_ms if self.tick_ms > self.tick_ms_max else self.tick_ms_max
+        self._tick_ms[self.ticks % KEPT] = self.tick_ms
         self.ticks += 1
+
+    def percentiles(self) -> dict[str, float]:
+        """Times of the last ticks [ms]: how long they took, and how far from the period they came."""
+        kept, found = min(self.ticks, KEPT), {}
+        for name, values in (("tick_ms", self._tick_ms), ("period_error_ms", self._period_error_ms)):
+            for label, share in (("p50", 50.0), ("p99", 99.0), ("p999", 99.9)) if kept else ():
+                found[f"{name}_{label}"] = round(float(np.percentile(values[:kept], share)), 3)
+        return found
 
     def arrived(self, source: str, now: int) -> None:
         """A message of a source came in at `now` [ns]."""

@@ -7,40 +7,45 @@ from __future__ import annotations
 
 import functools
 import gc
-import math
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile
-from std_msgs.msg import Empty, String, UInt64
+from std_msgs.msg import Empty, UInt8, UInt64
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import MultiDOFJointTrajectory
-from visualization_msgs.msg import MarkerArray
 
-from safety_supervisor import messages
-from safety_supervisor.core.config import Config, ConfigError
-from safety_supervisor.core.world import Decision, Mode, Plan, Severity
+from safety_supervisor.core.config import ConfigError
+from safety_supervisor.core.world import Decision, Mode, Plan
+from safety_supervisor.messages import REQUESTS
 from safety_supervisor.ros import parameters, process
 from safety_supervisor.ros.loop import Loop, Meter
 from safety_supervisor.ros.markers import markers
 from safety_supervisor.ros.outputs import (
     Frames,
     Vitals,
-    decision_message,
+    decision_line,
     diagnostics,
     empty_trajectory,
+    string,
     trajectory,
 )
-from safety_supervisor.ros.parameters import Settings
-from safety_supervisor.ros.sources import RELEASE_QOS, Source, sources
+from safety_supervisor.ros.recorder import Received
+from safety_supervisor.ros.self_test import arming, self_test
+from safety_supervisor.ros.session import (
+    Session,
+    begin_recording,
+    connect,
+    disconnect,
+    look_for_doubles,
+    make_clock,
+    start_recorder,
+)
+from safety_supervisor.ros.sources import sources
 
 NAME = "safety_supervisor"
 WATCH_PERIOD = 0.1
@@ -74,26 +79,6 @@ def logged(transition: Transition) -> Transition:
     return cast(Transition, wrapper)
 
 
-@dataclass
-class Session:
-    """What exists between configure and cleanup."""
-
-    settings: Settings
-    config: Config
-    frames: Frames
-    sources: tuple[Source, ...]
-    armed: bool
-    why_not: str
-    loop: Loop
-    meter: Meter
-    trajectory: Any = None
-    fallback: Any = None
-    decision: Any = None
-    markers: Any = None
-    tick_timer: Any = None
-    release: Any = None
-
-
 class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as untyped
     """Subscribes the sensors and the plan, ticks, publishes what to execute and why."""
 
@@ -112,7 +97,8 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         self._heartbeat = self.create_publisher(UInt64, "~/heartbeat", 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady time: it goes on when the clock of the ticks stands.
-        self.create_timer(WATCH_PERIOD, self._on_watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(WATCH_PERIOD, self._on_watch, clock=self._steady)
 
     # --- lifecycle ----------------------------------------------------------------------------------------
 
@@ -129,9 +115,11 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
             self.get_logger().error(f"configure refused: {error}")
             return FAILURE
         armed, why_not = arming(settings, config)
-        frames = Frames(settings.odom_frame, settings.base_frame)
-        session = Session(settings, config, frames, found, armed, why_not, Loop(config), Meter(config))
-        self._connect(session)
+        frames, clock = Frames(settings.odom_frame, settings.base_frame), make_clock(self)
+        session = Session(settings, config, frames, found, armed, why_not, clock, Loop(config), Meter(config))
+        connect(self, session, lambda: self._active)
+        self._serve(session)
+        start_recorder(session, self.get_logger())
         self._session = session
         self._announce(session)
         gc.collect()
@@ -143,7 +131,11 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         """Start ticking from a fresh state: nothing that was seen before counts."""
         session = self._configured()
         session.loop, session.meter = Loop(session.config), Meter(session.config)
-        session.tick_timer = self.create_timer(session.config.timing.period, self._on_tick)
+        session.received.clear()
+        begin_recording(session)
+        # On steady time, so that setting the system clock delays no tick; simulated time is what the ticks follow.
+        clock = self.get_clock() if self.get_clock().ros_time_is_active else self._steady
+        session.tick_timer = self.create_timer(session.config.timing.period, self._on_tick, clock=clock)
         self._last_tick = time.monotonic_ns()
         self._active = True
         self.get_logger().info(f"active, {'armed' if session.armed else 'in shadow mode'}")
@@ -187,53 +179,19 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
             raise RuntimeError("not configured")
         return self._session
 
-    def _connect(self, session: Session) -> None:
-        # Offered to whoever wants to watch it; a subscriber that asks for no deadline is not bound by it.
-        deadline = Duration(nanoseconds=round(session.config.timing.gate_timeout * 1e9))
-        command = QoSProfile(depth=1, deadline=deadline)
-        prefix = "~" if session.armed else "~/shadow"
-        make = self.create_lifecycle_publisher
-        session.trajectory = make(MultiDOFJointTrajectory, f"{prefix}/trajectory", command)
-        session.fallback = make(MultiDOFJointTrajectory, f"{prefix}/fallback", command)
-        session.decision = make(String, "~/decision", 10)
-        session.markers = make(MarkerArray, "~/markers", 1)
-        session.release = self.create_publisher(Empty, messages.RELEASE_TOPIC, RELEASE_QOS)
-        for source in session.sources:
-            self.create_subscription(source.message, source.topic, self._receiver(source), source.qos)
-        self.create_service(Trigger, "~/release", self._on_release)
-        self.create_service(Trigger, "~/self_test", self._on_self_test)
+    def _serve(self, session: Session) -> None:
+        answers = {
+            "~/release": self._on_release,
+            "~/self_test": self._on_self_test,
+            "~/trigger_mrm": self._on_trigger_mrm,
+            "~/dump_recorder": self._on_dump_recorder,
+        }
+        session.services = [self.create_service(Trigger, name, answer) for name, answer in answers.items()]
 
     def _clear(self) -> None:
         session, self._session, self._active = self._session, None, False
-        if session is None:
-            return
-        for publisher in (session.trajectory, session.fallback, session.decision, session.markers):
-            self.destroy_lifecycle_publisher(publisher)
-        self.destroy_publisher(session.release)
-        topics = {self.resolve_topic_name(source.topic) for source in session.sources}
-        for subscription in [s for s in self.subscriptions if s.topic_name in topics]:
-            self.destroy_subscription(subscription)
-        for service in [s for s in self.services if s.srv_name in ("~/release", "~/self_test")]:
-            self.destroy_service(service)
-
-    def _receiver(self, source: Source) -> Callable[[Any], None]:
-        broken = False
-
-        def receive(message: Any) -> None:
-            nonlocal broken
-            session = self._session
-            if session is None or not self._active:
-                return
-            now = self.get_clock().now().nanoseconds
-            try:
-                session.loop.add(source.topic, source.type_name, message, now)
-                session.meter.arrived(source.name, now)
-            except Exception as error:  # it then counts as not received, which the tick notices as stale
-                if not broken:
-                    self.get_logger().error(f"{source.name}: not read: {type(error).__name__}: {error}")
-                broken = True
-
-        return receive
+        if session is not None:
+            disconnect(self, session)
 
     def _announce(self, session: Session) -> None:
         config = session.config
@@ -249,24 +207,43 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         session = self._session
         if session is None or not self._active:
             return
-        clock = self.get_clock()
-        now = clock.now().nanoseconds
         self._last_tick = time.monotonic_ns()
-        session.meter.begin(now if clock.ros_time_is_active else self._last_tick)
+        now = session.clock.now()
+        session.meter.begin(now if self.get_clock().ros_time_is_active else self._last_tick)
         known = session.loop.error
+        received, session.received = session.received, []
+        for message in received:
+            source = session.reader[message.topic]
+            session.loop.add(source.topic, source.type_name, source.read(message.raw), message.arrival)
         decision = session.loop.tick(now)
+        line = decision_line(decision)
         try:
-            self._publish(session, decision)
+            self._publish(session, decision, line)
         except Exception as error:  # a decision that nobody hears is as good as none
             session.loop.fail(error)
         if session.loop.error and not known:
             self.get_logger().fatal(f"tick failed, emergency stop until activated anew:\n{session.loop.trace}")
         session.meter.end()
+        self._record(session, received, decision, line)
         headline = _headline(decision)
         if headline != self._headline:
             self._report(headline)
 
-    def _publish(self, session: Session, decision: Decision) -> None:
+    def _record(self, session: Session, received: list[Received], decision: Decision, line: str) -> None:
+        """Hand the tick to the flight recorder; whatever goes wrong there stays there."""
+        recorder = session.recorder
+        if recorder is None:
+            return
+        try:
+            recorder.tick(received, decision, line)
+            if recorder.wants_snapshot(decision.t) and not session.loop.error:
+                recorder.snapshot(session.loop.snapshot(decision.t), decision.t)
+        except Exception as error:
+            self.get_logger().error(f"flight recorder given up: {type(error).__name__}: {error}")
+            session.recorder = None
+            session.noted["recorder"] = f"RECORDER: given up, {type(error).__name__}"
+
+    def _publish(self, session: Session, decision: Decision, line: str) -> None:
         if decision.command is not None:
             session.trajectory.publish(trajectory(decision.command, session.frames))
             if decision.fallback is not None:
@@ -275,7 +252,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
             # Silence would mean stop: say that a human drives.
             session.trajectory.publish(empty_trajectory(decision.t, session.frames))
             session.fallback.publish(empty_trajectory(decision.t, session.frames))
-        session.decision.publish(decision_message(decision))
+        session.decision.publish(string(line))
         if time.monotonic() >= self._next_markers and session.markers.get_subscription_count():
             self._next_markers = time.monotonic() + MARKER_PERIOD
             session.markers.publish(markers(decision, session.frames))
@@ -289,6 +266,8 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         if session.tick_timer is not None:
             self.destroy_timer(session.tick_timer)
             session.tick_timer = None
+        if was_active and session.recorder is not None:
+            session.recorder.end(session.clock.now())
         plan: Plan | None = session.loop.last_command() if was_active else None
         if plan is not None:
             session.trajectory.publish(trajectory(plan, session.frames))
@@ -309,6 +288,8 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         headline = self._headline if not stopped else "CLOCK_STOPPED"
         if headline != self._headline:
             self.get_logger().error("the clock of the ticks stands still: nothing is decided")
+        if session is not None and self._watches % REPORT_EVERY == 0:
+            look_for_doubles(self, session)
         if headline != self._headline or self._watches % REPORT_EVERY == 0:
             self._report(headline)
 
@@ -321,7 +302,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
     def _report(self, headline: str) -> None:
         self._headline = headline
         session = self._session
-        now = self.get_clock().now().nanoseconds
+        now = session.clock.now() if session else self.get_clock().now().nanoseconds
         decision = session.loop.decision if session else None
         inputs = session.sources if session else ()
         self._diagnostics.publish(diagnostics(self.get_name(), now, self._vitals(now), decision, inputs))
@@ -347,6 +328,11 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
             clock_stopped=self._clock_stopped(),
             error=session.loop.error,
             arrivals=meter.ages(now),
+            noted=dict(session.noted),
+            times=meter.percentiles(),
+            clock_steps=session.clock.steps,
+            clock_step=session.clock.last_step,
+            recorder=recorder_problem(session),
         )
 
     def _on_release(self, request: Any, response: Any) -> Any:
@@ -363,43 +349,37 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         session = self._session
         problems = ["not active"]
         if session and self._active:
-            now = self.get_clock().now().nanoseconds
-            problems = self_test(session, self._vitals(now))
+            problems = self_test(session, self._vitals(session.clock.now()))
         response.success = not problems
         response.message = "; ".join(problems) or "all expected inputs are healthy, the loop is on time"
         return response
 
+    def _on_trigger_mrm(self, request: Any, response: Any) -> Any:
+        session = self._session
+        response.success = bool(session and self._active)
+        response.message = "not active"
+        if session and self._active:
+            # By way of the topic, as with a release.
+            session.mrm.publish(UInt8(data=REQUESTS.index(Mode.COMFORT_STOP)))
+            response.message = "a comfort stop is asked for; it holds until a release, or 0 on safety/mrm"
+        return response
 
-def arming(settings: Settings, config: Config) -> tuple[bool, str]:
-    """Whether commands are published to be executed, and what has to be said about it."""
-    if settings.shadow:
-        return False, "SHADOW: asked for by parameter, commands go to ~/shadow only"
-    if config.certificate:
-        return True, ""
-    if settings.allow_unproved:
-        return True, "UNPROVED: armed without a certificate (allow_unproved); simulation and tests only"
-    return False, "SHADOW: no certificate proves these parameters and this code, commands go to ~/shadow only"
+    def _on_dump_recorder(self, request: Any, response: Any) -> Any:
+        session = self._session
+        recorder = session.recorder if session and self._active else None
+        response.success = recorder is not None
+        response.message = "not active" if not self._active else "the flight recorder is off"
+        if session and recorder is not None:
+            recorder.trigger(session.clock.now(), "asked for by ~/dump_recorder")
+            response.message = f"recording to {recorder.folder}, complete in a few seconds"
+        return response
 
 
-def self_test(session: Session, vitals: Vitals) -> list[str]:
-    """What speaks against handing control to the supervisor; an empty list is a pass."""
-    problems = []
-    decision = session.loop.decision
-    if vitals.error:
-        problems.append(f"INTERNAL_ERROR: {vitals.error}")
-    if vitals.clock_stopped:
-        problems.append("CLOCK_STOPPED")
-    if decision is None:
-        problems.append("no decision yet")
-    elif decision.health.severity is not Severity.OK:
-        problems += [f"{f.code.value} {f.source}: {f.text}" for f in decision.health.findings]
-    for source in session.sources:
-        age = vitals.arrivals.get(source.name, (0, math.inf))[1]
-        if source.expected and not math.isfinite(age):
-            problems.append(f"{source.name}: nothing received on {source.topic}")
-    if vitals.overrun:
-        problems.append(f"OVERRUN: {vitals.late_ms_max:.1f} ms late at worst")
-    return problems
+def recorder_problem(session: Session) -> str:
+    """What is wrong with the flight recorder, empty when nothing is."""
+    if session.recorder is None:
+        return ""
+    return session.recorder.problem or (f"{session.recorder.dropped} ticks lost" if session.recorder.dropped else "")
 
 
 def _headline(decision: Decision) -> str:

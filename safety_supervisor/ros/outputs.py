@@ -12,7 +12,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Quaternion
-from std_msgs.msg import Header, String
+from std_msgs.msg import Header
 
 from safety_supervisor import messages
 from safety_supervisor.core.world import NANOSECONDS, Code, Decision, Floats, Mode, Plan, Severity
@@ -53,6 +53,15 @@ class Vitals:
     """An internal error; it stays until the node is activated anew."""
     arrivals: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """Source -> (messages received, age of the newest [s])."""
+    noted: Mapping[str, str] = field(default_factory=dict)
+    """Source -> what its connection has to say."""
+    times: Mapping[str, float] = field(default_factory=dict)
+    """Percentiles of the times of the last ticks [ms]."""
+    clock_steps: int = 0
+    clock_step: float = 0.0
+    """How often, and last by how much [s], the system clock was set."""
+    recorder: str = ""
+    """What is wrong with the flight recorder."""
 
 
 def stamp(t: int) -> Time:
@@ -62,9 +71,14 @@ def stamp(t: int) -> Time:
     return Time(sec=t // NANOSECONDS, nanosec=t % NANOSECONDS)
 
 
-def decision_message(decision: Decision) -> String:
+def decision_line(decision: Decision) -> str:
     """Return the decision as one line of JSON, the same text that a replay writes."""
-    return String(data=messages.json_line(messages.decision_record(decision)).rstrip("\n"))
+    return messages.json_line(messages.decision_record(decision))
+
+
+def string(text: str) -> bytes:
+    """Return a serialised std_msgs/String."""
+    return CDR_LITTLE_ENDIAN + _cdr_string(text)
 
 
 # One point of a MultiDOFJointTrajectory as it lies in a CDR stream that it enters at a multiple of eight bytes: counts
@@ -142,7 +156,8 @@ def _own_status(name: str, vitals: Vitals, decision: Decision | None) -> Diagnos
     values: dict[str, Any] = {
         "state": vitals.state, "armed": vitals.armed, "ticks": vitals.ticks,
         "tick_ms": round(vitals.tick_ms, 3), "tick_ms_max": round(vitals.tick_ms_max, 3),
-        "late_ticks": vitals.late, "late_ms_max": round(vitals.late_ms_max, 3),
+        "late_ticks": vitals.late, "late_ms_max": round(vitals.late_ms_max, 3), **vitals.times,
+        "clock_steps": vitals.clock_steps, "recorder": vitals.recorder or "ok",
     }  # fmt: skip
     if decision:
         values |= {
@@ -178,6 +193,11 @@ def _own_level(vitals: Vitals, decision: Decision | None) -> tuple[bytes, str]:
         said.append((DiagnosticStatus.WARN, f"no decision, the node is {vitals.state}"))
     if vitals.overrun:
         said.append((DiagnosticStatus.WARN, f"OVERRUN: tick late, {vitals.late_ms_max:.1f} ms at worst"))
+    if vitals.clock_steps:
+        text = f"CLOCK_SET: the system clock was set {vitals.clock_steps} times, last by {vitals.clock_step:.3f} s"
+        said.append((DiagnosticStatus.WARN, text))
+    if vitals.recorder:
+        said.append((DiagnosticStatus.WARN, f"RECORDER: {vitals.recorder}"))
     if vitals.why_not:
         said.append((DiagnosticStatus.WARN, vitals.why_not))
     return max((level for level, _ in said), key=ord), "; ".join(text for _, text in said)
@@ -194,6 +214,9 @@ def _input_status(name: str, source: Source, vitals: Vitals, decision: Decision 
     elif not count:
         level = DiagnosticStatus.WARN if source.expected else DiagnosticStatus.OK
         text = "nothing received yet" if source.expected else "nothing received, not expected"
+    if source.name in vitals.noted:
+        level = max(level, DiagnosticStatus.WARN, key=ord)
+        text = vitals.noted[source.name] if text == "ok" else f"{text}; {vitals.noted[source.name]}"
     values = {
         "topic": source.topic, "type": source.type_name, "expected": source.expected, "messages": count,
         "age_s": round(age, 3) if math.isfinite(age) else "never",

@@ -27,6 +27,7 @@ PLAN_TYPES = {
     "autoware": "autoware_planning_msgs/msg/Trajectory",
 }
 RADAR_TYPES = {"pointcloud2": "sensor_msgs/msg/PointCloud2", "radar_scan": "radar_msgs/msg/RadarScan"}
+DRIVER_TYPES = {"bool": "std_msgs/msg/Bool", "autoware": "autoware_vehicle_msgs/msg/ControlModeReport"}
 READ_ONLY = "read-only after configure"
 
 
@@ -41,6 +42,10 @@ class Settings:
     autostart: bool = choice(False, (), "configure and activate at start, without a lifecycle manager")
     plan_type: str = choice("trajectory", tuple(PLAN_TYPES), "message type on inputs.plan")
     radar_type: str = choice("pointcloud2", tuple(RADAR_TYPES), "message type of sensors of kind radar")
+    driver_type: str = choice("bool", tuple(DRIVER_TYPES), "message type on inputs.driver")
+    recorder: bool = choice(True, (), "keep a flight recorder and a log of the drive")
+    recorder_folder: str = choice("", (), "where recordings go; empty: safety_supervisor below the ROS log folder")
+    recorder_limit_mb: int = core_config.param(2000, "MB", 40, 1_000_000, "all recordings; the oldest go first")
     odom_frame: str = choice("odom", (), "frame of plans, tracks and commands (REP-105)")
     base_frame: str = choice("base_link", (), "frame of the vehicle body (REP-105)")
 
@@ -118,7 +123,8 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         value = values.get(spec.name, spec.default)
         if type(value) is not hints[spec.name]:
             raise ConfigError(f"{SOURCE}: {spec.name} = {value!r} must be {hints[spec.name].__name__}")
-        if spec.metadata["allowed"] and value not in spec.metadata["allowed"]:
+        low, high = spec.metadata.get("low", value), spec.metadata.get("high", value)
+        if not low <= value <= high or value not in (spec.metadata.get("allowed") or (value,)):
             raise ConfigError(f"{SOURCE}: {spec.name} = {value!r} must be {core_config.describe_range(spec)}")
     return Settings(**values)
 
@@ -160,10 +166,22 @@ def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _certificate(settings: Settings, config: Config) -> str | None:
     """Hash of the certificate that proves exactly these parameters, None when there is none."""
+    path = _certificate_path(settings)
+    return vehicle_file.matching_certificate(path, config) if path else None
+
+
+def _certificate_path(settings: Settings) -> Path | None:
     if settings.certificate:
-        path = Path(settings.certificate).expanduser()
-    elif settings.vehicle_file:
-        path = vehicle_file.certificate_path(Path(settings.vehicle_file).expanduser())
-    else:
-        return None
-    return vehicle_file.matching_certificate(path, config)
+        return Path(settings.certificate).expanduser()
+    if settings.vehicle_file:
+        return vehicle_file.certificate_path(Path(settings.vehicle_file).expanduser())
+    return None
+
+
+def certificate_text(settings: Settings) -> str:
+    """Return the certificate file as it stands, empty when there is none; for the flight recorder."""
+    path = _certificate_path(settings)
+    try:
+        return path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -1,4 +1,4 @@
-"""Which topics the node listens to, with which message classes and quality of service."""
+"""Which topics the node listens to, with which message classes and quality of service, and how their bytes are read."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
 
-from safety_supervisor import messages
-from safety_supervisor.core.config import Config, ConfigError
-from safety_supervisor.ros.parameters import PLAN_TYPES, RADAR_TYPES, Settings
+from safety_supervisor import cdr, messages
+from safety_supervisor.core.config import Config, ConfigError, Sensor
+from safety_supervisor.ros.parameters import DRIVER_TYPES, PLAN_TYPES, RADAR_TYPES, Settings
 
 DEPTH = 20
 """Messages kept per input between two ticks; at the longest period of 0.2 s that is 100 Hz."""
-
-SENSOR_QOS = QoSProfile(
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-    history=HistoryPolicy.KEEP_LAST,
-    depth=DEPTH,
-)
-"""Asks for the least, so that it matches every publisher; no deadline is requested, because a publisher that
-offers none would then not match at all. Staleness is judged by the tick itself."""
-RELEASE_QOS = QoSProfile(reliability=ReliabilityPolicy.RELIABLE, depth=1)
+BYTES_MAX = 1_000_000
+"""No message of an input is longer, except those of radars [bytes]; a longer one is dropped unread."""
+RADAR_BYTES_MAX = 16_000_000
+SHARED = ("driver", "release", "mrm")
+"""Inputs that several nodes may publish; of every other one a second publisher is a fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +32,34 @@ class Source:
     type_name: str
     message: Any
     expected: bool
+    reliable: bool = False
+    depth: int = DEPTH
+    deadline: float = 0.0
+    """Asked of publishers [s]; 0 when not asked."""
+    bytes_max: int = BYTES_MAX
 
     @property
     def qos(self) -> Any:
-        """Sensor data may be lost, a release must not."""
-        return RELEASE_QOS if self.name == "release" else SENSOR_QOS
+        """Asks for the least unless the vehicle file asks for more, so that it matches every publisher."""
+        profile = QoSProfile(
+            reliability=ReliabilityPolicy.RELIABLE if self.reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.VOLATILE,
+            history=HistoryPolicy.KEEP_LAST,
+            depth=self.depth,
+        )
+        if self.deadline > 0.0:
+            profile.deadline = Duration(nanoseconds=round(self.deadline * 1e9))
+        return profile
+
+    def read(self, raw: bytes) -> Any:
+        """Return the message in `raw`: its view where it has one (`cdr`), else deserialised. Never raises."""
+        seen = cdr.view(self.type_name, raw)
+        if seen is not None:
+            return seen
+        try:
+            return deserialize_message(raw, self.message)
+        except Exception as error:  # bytes from outside; which class it is differs between middlewares
+            return messages.Unreadable(type(error).__name__)
 
 
 def sources(config: Config, settings: Settings) -> tuple[Source, ...]:
@@ -48,25 +68,50 @@ def sources(config: Config, settings: Settings) -> tuple[Source, ...]:
     Raises `ConfigError` when a message package is not installed or two inputs share a topic.
     """
     messages.bindings(config)  # refuses a topic that is named twice
+    found = [*_vehicle(config, settings), *_commands()]
+    found += [_sensor(name, sensor, settings) for name, sensor in config.sensors]
+    return tuple(source for source in found if source.topic)  # an empty topic is an input that is not there
+
+
+def _vehicle(config: Config, settings: Settings) -> list[Source]:
     inputs = config.inputs
+    plan, driver = PLAN_TYPES[settings.plan_type], DRIVER_TYPES[settings.driver_type]
+    twist = "" if inputs.odometry else inputs.twist
     wanted = [
         ("odometry", inputs.odometry, "nav_msgs/msg/Odometry", True, "inputs.odometry"),
-        ("plan", inputs.plan, PLAN_TYPES[settings.plan_type], inputs.plan_expected, "plan_type"),
-        ("driver", inputs.driver, "std_msgs/msg/Bool", False, "inputs.driver"),
-        ("release", messages.RELEASE_TOPIC, "std_msgs/msg/Empty", False, "release"),
+        ("odometry", twist, "geometry_msgs/msg/TwistStamped", True, "inputs.twist"),
+        ("imu", inputs.imu, "sensor_msgs/msg/Imu", False, "inputs.imu"),
+        ("plan", inputs.plan, plan, inputs.plan_expected, "plan_type"),
+        ("driver", inputs.driver, driver, False, "driver_type"),
     ]
+    return [
+        Source(name, topic, kind, _message(kind, key), expected) for name, topic, kind, expected, key in wanted if topic
+    ]
+
+
+def _commands() -> list[Source]:
+    """What people and other nodes ask for; unlike sensor data it must not get lost."""
+    topics = {
+        "release": (messages.RELEASE_TOPIC, "std_msgs/msg/Empty"),
+        "mrm": (messages.MRM_TOPIC, "std_msgs/msg/UInt8"),
+    }
+    return [
+        Source(name, topic, kind, _message(kind, name), False, reliable=True, depth=5)
+        for name, (topic, kind) in topics.items()
+    ]
+
+
+def _sensor(name: str, sensor: Sensor, settings: Settings) -> Source:
     kinds = {
         "radar": RADAR_TYPES[settings.radar_type],
         "radar_tracks": "radar_msgs/msg/RadarTracks",
         "ultrasonic": "sensor_msgs/msg/Range",
     }
-    for name, sensor in config.sensors:
-        wanted.append((name, sensor.topic, kinds[sensor.kind], sensor.expected, f"sensors.{name}.kind"))
-    # An empty topic is an input that the vehicle does not have.
-    return tuple(
-        Source(name, topic, type_name, _message(type_name, key), expected)
-        for name, topic, type_name, expected, key in wanted
-        if topic
+    kind = kinds[sensor.kind]
+    most = BYTES_MAX if sensor.kind == "ultrasonic" else RADAR_BYTES_MAX
+    message = _message(kind, f"sensors.{name}.kind")
+    return Source(
+        name, sensor.topic, kind, message, sensor.expected, sensor.reliable, sensor.depth, sensor.deadline, most
     )
 
 

@@ -1,0 +1,169 @@
+"""What exists between configure and cleanup: parameters, loop, publishers, subscriptions, services, recorder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Empty, String, UInt8
+from trajectory_msgs.msg import MultiDOFJointTrajectory
+from visualization_msgs.msg import MarkerArray
+
+from safety_supervisor import messages
+from safety_supervisor.core.config import Config
+from safety_supervisor.ros import parameters
+from safety_supervisor.ros.clock import TickClock
+from safety_supervisor.ros.loop import Loop, Meter
+from safety_supervisor.ros.outputs import Frames
+from safety_supervisor.ros.parameters import Settings
+from safety_supervisor.ros.recorder import Received, Recorder, default_folder
+from safety_supervisor.ros.sources import SHARED, Source
+
+COMMAND_QOS = QoSProfile(depth=5)
+
+
+@dataclass
+class Session:
+    """One configured supervisor."""
+
+    settings: Settings
+    config: Config
+    frames: Frames
+    sources: tuple[Source, ...]
+    armed: bool
+    why_not: str
+    clock: TickClock
+    loop: Loop
+    meter: Meter
+    received: list[Received] = field(default_factory=list)
+    """What came in since the last tick."""
+    noted: dict[str, str] = field(default_factory=dict)
+    """Source -> what its connection has to say: a missed deadline, no matching publisher, two publishers."""
+    trajectory: Any = None
+    fallback: Any = None
+    decision: Any = None
+    markers: Any = None
+    release: Any = None
+    mrm: Any = None
+    recorder: Recorder | None = None
+    tick_timer: Any = None
+    subscriptions: list[Any] = field(default_factory=list)
+    services: list[Any] = field(default_factory=list)
+
+    @property
+    def reader(self) -> dict[str, Source]:
+        """Source of each topic."""
+        return {source.topic: source for source in self.sources}
+
+
+def make_clock(node: Any) -> TickClock:
+    """Return the clock of the ticks of a node."""
+    clock = node.get_clock()
+    return TickClock(lambda: int(clock.now().nanoseconds), time.monotonic_ns, lambda: bool(clock.ros_time_is_active))
+
+
+def connect(node: Any, session: Session, active: Callable[[], bool]) -> None:
+    """Make publishers and subscriptions."""
+    # Offered to whoever wants to watch it; a subscriber that asks for no deadline is not bound by it.
+    deadline = Duration(nanoseconds=round(session.config.timing.gate_timeout * 1e9))
+    command = QoSProfile(depth=1, deadline=deadline)
+    prefix = "~" if session.armed else "~/shadow"
+    make = node.create_lifecycle_publisher
+    session.trajectory = make(MultiDOFJointTrajectory, f"{prefix}/trajectory", command)
+    session.fallback = make(MultiDOFJointTrajectory, f"{prefix}/fallback", command)
+    session.decision = make(String, "~/decision", 10)
+    session.markers = make(MarkerArray, "~/markers", 1)
+    session.release = node.create_publisher(Empty, messages.RELEASE_TOPIC, COMMAND_QOS)
+    session.mrm = node.create_publisher(UInt8, messages.MRM_TOPIC, COMMAND_QOS)
+    for source in session.sources:
+        made = node.create_subscription(
+            source.message, source.topic, receiver(session, source, active), source.qos, raw=True,
+            event_callbacks=events(session, source),
+        )  # fmt: skip
+        session.subscriptions.append(made)
+
+
+def disconnect(node: Any, session: Session) -> None:
+    """Destroy all that `connect` and the node made for a session."""
+    for publisher in (session.trajectory, session.fallback, session.decision, session.markers):
+        node.destroy_lifecycle_publisher(publisher)
+    for publisher in (session.release, session.mrm):
+        node.destroy_publisher(publisher)
+    for subscription in session.subscriptions:
+        node.destroy_subscription(subscription)
+    for service in session.services:
+        node.destroy_service(service)
+    if session.recorder is not None:
+        session.recorder.close()
+
+
+def receiver(session: Session, source: Source, active: Callable[[], bool]) -> Callable[[bytes], None]:
+    """Return the callback of one input: it only notes the bytes and when they came; the tick reads them."""
+
+    def receive(raw: bytes) -> None:
+        if not active():
+            return
+        if len(raw) > source.bytes_max:  # it then counts as not received, which the tick notices as stale
+            session.noted[source.name] = f"TOO_LONG: a message of {len(raw)} bytes, at most {source.bytes_max} are read"
+            return
+        now = session.clock.now()
+        session.received.append(Received(source.topic, raw, now))
+        session.meter.arrived(source.name, now)
+
+    return receive
+
+
+def events(session: Session, source: Source) -> Any:
+    """Return what middleware events of a subscription do: they name the input in the diagnostics."""
+    try:
+        from rclpy.event_handler import SubscriptionEventCallbacks
+    except ImportError:  # humble
+        from rclpy.qos_event import SubscriptionEventCallbacks
+
+    def missed(event: Any) -> None:
+        session.noted[source.name] = f"DEADLINE: nothing for more than {source.deadline:g} s, {event.total_count} times"
+
+    def incompatible(event: Any) -> None:
+        asked = "reliable delivery" if source.reliable else f"a deadline of {source.deadline:g} s"
+        session.noted[source.name] = f"QOS: a publisher does not offer {asked}, its messages do not arrive"
+
+    return SubscriptionEventCallbacks(
+        deadline=missed if source.deadline > 0.0 else None, incompatible_qos=incompatible, use_default_callbacks=False
+    )
+
+
+def look_for_doubles(node: Any, session: Session) -> None:
+    """Note each input that more than one node publishes: what it says then changes from message to message."""
+    for source in session.sources:
+        if source.name in SHARED:
+            continue
+        count = node.count_publishers(source.topic)
+        if count > 1:
+            session.noted[source.name] = f"DUPLICATE: {count} publishers on {source.topic}"
+        elif session.noted.get(source.name, "").startswith("DUPLICATE"):
+            del session.noted[source.name]
+
+
+def start_recorder(session: Session, log: Any) -> None:
+    """Start the flight recorder; without it the supervisor works all the same, and says so."""
+    settings = session.settings
+    if not settings.recorder:
+        return
+    folder = Path(settings.recorder_folder).expanduser() if settings.recorder_folder else default_folder()
+    try:
+        session.recorder = Recorder(folder, settings.recorder_limit_mb * 1_000_000)
+    except OSError as error:
+        log.error(f"no flight recorder: {error}")
+
+
+def begin_recording(session: Session) -> None:
+    """Begin a recorder session at an activation, with the state before the first tick."""
+    if session.recorder is not None:
+        text = parameters.certificate_text(session.settings) if session.config.certificate else ""
+        session.recorder.begin(session.config, session.sources, session.armed, text)
+        session.recorder.snapshot(session.loop.snapshot(None), session.clock.now())
