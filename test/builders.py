@@ -81,16 +81,16 @@ def changed(value: Plan, **columns: Any) -> Plan:
 
 
 def lead(gap=50.0, speed=15.0, y=0.0, vy=0.0, *, existence=0.99999, moved=True, sigma=0.0, speed_sigma=0.0, age=0.0,
-         number=1, hits=100, t=T) -> Tracks:
+         number=1, hits=100, suspect=False, extent=0.0, t=T) -> Tracks:
     """One object `gap` ahead of the front bumper."""
     variance = [sigma * sigma, sigma * sigma, speed_sigma * speed_sigma, speed_sigma * speed_sigma]
     return Tracks(t, [number], [[FRONT + gap, y, speed, vy]], [np.diag(variance)], [existence],
-                  [t - nanoseconds(age)], [hits], [moved])
+                  [t - nanoseconds(age)], [hits], [moved], [[extent, 0.0]], [suspect])
 
 
 def together(*tracks: Tracks) -> Tracks:
     """All rows in one table, ids in the order given."""
-    names = ("state", "cov", "existence", "updated", "hits", "moved")
+    names = ("state", "cov", "existence", "updated", "hits", "moved", "extent", "suspect")
     columns = {name: np.concatenate([getattr(t, name) for t in tracks]) for name in names}
     return Tracks(tracks[0].t, np.arange(1, len(columns["state"]) + 1), **columns)
 

@@ -155,6 +155,18 @@ def test_what_was_seen_a_few_times_must_surely_be_in_the_corridor():
     assert demand(near) == Mode.EMERGENCY_STOP
 
 
+def test_a_ghost_suspect_may_only_cap_until_it_is_near():
+    assert demand(lead(A.near_range + 2.0, 0.0, suspect=True)) == Mode.SPEED_CAP
+    assert demand(lead(A.near_range + 2.0, 0.0, suspect=False)) == Mode.EMERGENCY_STOP
+    assert demand(lead(A.near_range - 1.0, 0.0, suspect=True)) == Mode.EMERGENCY_STOP
+
+
+def test_a_wide_body_is_in_the_way_farther_aside():
+    aside = CONFIG.vehicle.width / 2 + CONFIG.corridor.margin + CONFIG.corridor.object_half_width + 0.3
+    assert demand(lead(20.0, 0.0, y=aside)) == Mode.NOMINAL
+    assert demand(lead(20.0, 0.0, y=aside, extent=1.0)) == Mode.EMERGENCY_STOP
+
+
 def test_only_tracks_that_may_brake_count_in_the_margin():
     assert judge(lead(10.0, 0.0, existence=0.95)).margin == INF
     assert judge(lead(10.0, 0.0)).margin < 0

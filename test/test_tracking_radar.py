@@ -68,7 +68,7 @@ def run(scans_of, ticks, ego=STILL, conf=None, state=None):
 
 
 def same(a: Tracks, b: Tracks) -> bool:
-    names = ("id", "state", "cov", "existence", "updated", "hits", "moved")
+    names = ("id", "state", "cov", "existence", "updated", "hits", "moved", "extent", "suspect")
     return a.t == b.t and all(np.array_equal(getattr(a, n), getattr(b, n)) for n in names)
 
 

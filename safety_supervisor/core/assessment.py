@@ -76,6 +76,8 @@ class Objects:
     velocity: Floats
     cov: Floats
     existence: Floats
+    suspect: Bools
+    """(N,) looks like a radar reflection of another object."""
     static: Bools
     """(N,) never seen moving, so not told apart from a bridge or a sign; arcs are real obstacles."""
     hits: Ints
@@ -214,12 +216,13 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
     return Objects(
         np.concatenate(rows), np.concatenate(points), np.concatenate([tracks.state[:, 2:], np.zeros((n, 2))]),
         np.concatenate([tracks.cov, np.zeros((n, 4, 4))]), np.concatenate([tracks.existence, np.ones(n)]),
-        np.concatenate([~tracks.moved, np.zeros(n, np.bool_)]),
+        np.concatenate([tracks.suspect, np.zeros(n, np.bool_)]), np.concatenate([~tracks.moved, np.zeros(n, np.bool_)]),
         np.concatenate([tracks.hits, np.full(n, CONFIRMED_HITS)]),
         np.concatenate([age, np.maximum(pinged, situation.ego_age)]), np.concatenate(approach),
         np.concatenate([np.zeros(m), np.full(n, keep)]),
         np.concatenate([np.full(m, config.expected.clearance), np.full(n, keep)]),
-        np.concatenate([np.full(m, c.margin + c.object_half_width), np.full(n, near.lateral_margin)]),
+        np.concatenate([
+            c.margin + np.maximum(c.object_half_width, tracks.extent[:, 0]), np.full(n, near.lateral_margin)]),
     )  # fmt: skip
 
 
@@ -344,7 +347,7 @@ def authority(o: Objects, met: Contacts, known: Floats | float, config: Config) 
     by_existence = np.where(o.existence >= a.stop, FIRM_STOP, by_existence)
     by_existence = np.where(o.existence >= a.emergency, EMERGENCY_STOP, by_existence)
     close = (gap <= a.near_range) & (o.existence >= a.near_field)
-    doubtful = (o.static & (gap > a.static_range)) | (gap > known)
+    doubtful = (o.static & (gap > a.static_range)) | (gap > known) | (o.suspect & (gap > a.near_range))
     surely = np.abs(met.lateral) + a.course_sigma_k * met.lateral_sigma <= config.vehicle.width / 2 + o.slack
     course = o.hits >= np.where(gap <= a.near_range, a.near_hits, a.course_hits)
     young = (o.hits < a.hits) | ~(course | surely)

@@ -162,10 +162,19 @@ class Tracks:
     """(M,) detections used so far."""
     moved: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     """(M,) has been seen moving; a return that never moved may be a bridge or a sign."""
+    extent: Floats = field(default_factory=lambda: np.zeros((0, 2)))
+    """(M, 2) of the body's returns beside the reflection across the line of sight, and behind it [m]; 0 = a point."""
+    suspect: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+    """(M,) looks like a reflection of another track; it stays, and may do less."""
 
     def __post_init__(self) -> None:
+        if len(self.extent) != len(self.id):
+            object.__setattr__(self, "extent", np.zeros((len(self.id), 2)))
+        if len(self.suspect) != len(self.id):
+            object.__setattr__(self, "suspect", np.zeros(len(self.id), np.bool_))
         for name, kind in (("id", np.int64), ("state", float), ("cov", float), ("existence", float),
-                           ("updated", np.int64), ("hits", np.int64), ("moved", np.bool_)):
+                           ("updated", np.int64), ("hits", np.int64), ("moved", np.bool_), ("extent", float),
+                           ("suspect", np.bool_)):
             object.__setattr__(self, name, frozen(getattr(self, name), kind))
 
     def __len__(self) -> int:
@@ -174,7 +183,7 @@ class Tracks:
     def take(self, rows: Ints | Bools) -> Tracks:
         """Return the tracks of some rows."""
         return Tracks(self.t, self.id[rows], self.state[rows], self.cov[rows], self.existence[rows], self.updated[rows],
-                      self.hits[rows], self.moved[rows])
+                      self.hits[rows], self.moved[rows], self.extent[rows], self.suspect[rows])
 
 
 class Echo(enum.Enum):

@@ -6,7 +6,7 @@ means nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +24,9 @@ RANGE_MARGIN = 1.05
 """Detections up to this factor beyond the nominal range are taken."""
 
 LOG_TAU = 3 * float(np.log(2 * np.pi))
+
+EXTENT_NOISE = 1.5
+"""The outermost of a few returns lies about this many standard deviations of noise beyond the body."""
 
 RANGE_RATE_MAX = 150.0
 """No object closes or opens faster [m/s]; such a number is a broken message."""
@@ -43,16 +46,20 @@ class Detections:
     """(M, 3), ordered by range, then azimuth, then range rate."""
     variance: Floats
     """(M, 3) variances of `z`."""
+    extent: Floats = field(default_factory=lambda: np.zeros((0, 2)))
+    """(M, 2) of the merged returns: to the side and behind the nearest one [m]; 0 where nothing was merged."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "z", frozen(self.z))
-        object.__setattr__(self, "variance", frozen(self.variance))
+        if len(self.extent) != len(self.z):
+            object.__setattr__(self, "extent", owned(np.zeros((len(self.z), 2))))
+        for name in ("z", "variance", "extent"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
 
     def __len__(self) -> int:
         return len(self.z)
 
     def __getitem__(self, rows: Ints | Bools) -> Detections:
-        return Detections(owned(self.z[rows]), owned(self.variance[rows]))
+        return Detections(owned(self.z[rows]), owned(self.variance[rows]), owned(self.extent[rows]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,17 @@ def merged(detections: Detections, p: Tracking) -> Detections:
     range_rate = np.bincount(head, z[:, 2] - z[head, 2], n) / np.maximum(count, 1)
     body = z + np.stack([np.zeros(n), azimuth, range_rate], axis=1)
     body[:, 1] = wrap(body[:, 1])
-    return Detections(body, detections.variance)[count > 0]
+    return Detections(body, detections.variance, _extent(detections, body, head))[count > 0]
+
+
+def _extent(detections: Detections, body: Floats, head: Ints) -> Floats:
+    """Return how far the returns that joined each body lie beside its azimuth and behind its range, less the noise."""
+    z, sigma = detections.z, np.sqrt(detections.variance)
+    off = np.maximum(np.abs(wrap(z[:, 1] - body[head, 1])) - EXTENT_NOISE * sigma[:, 1], 0.0) * z[:, 0]
+    behind = np.maximum(z[:, 0] - z[head, 0] - EXTENT_NOISE * sigma[:, 0], 0.0)
+    extent = np.zeros((len(z), 2))
+    np.maximum.at(extent, head, np.stack([off, behind], axis=1))
+    return extent
 
 
 def _heads(near: Bools) -> Ints:

@@ -25,7 +25,7 @@ from safety_supervisor.core.world import (
     seconds,
 )
 
-from . import existence, identity, kalman
+from . import existence, ghosts, identity, kalman
 from .association import Detections, assign, canonical, gate, merged, owned, usable
 from .ego import EgoHistory, SensorPose, sensor_pose
 
@@ -35,6 +35,10 @@ REORDER = 3 * NANOSECONDS // 10
 AGE_MAX = NANOSECONDS
 """A measurement older than the odometry that is remembered [ns] cannot be compensated and is dropped."""
 
+
+
+EXTENT_KEPT = 0.95
+"""Not every scan returns the whole body: an extent shrinks by no more than this factor a scan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,9 @@ def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Track
     odds[missed] += existence.miss_gain(p)
     known = _corrected(tracks, expected, seen.found, hit, used)
     known.existence = np.minimum(existence.probability(odds), p.existence_max)
+    ghostly = ghosts.suspects(seen.pose, expected.z, tracks.state, tracks.existence, tracks.moved)
+    known.suspect = tracks.suspect.copy()
+    known.suspect[hit] = ghostly[hit]  # whoever sees it judges it
     known = known[~(missed & (seen.t - known.updated > nanoseconds(p.coast_time)))]
     free = np.ones(len(seen.found), bool)
     free[used] = False
@@ -169,7 +176,10 @@ def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
     motion = kalman.Motion(p.acceleration_psd, p.lateral_psd, p.odometry_drift)
     fading = existence.faded(tracks.existence, dt, p.persistence_half_life)
     keep = (t - tracks.updated <= nanoseconds(p.unseen_time)) & (fading >= p.delete_existence)
-    rows = _Rows(tracks.id, tracks.state, tracks.cov, fading, tracks.updated, tracks.hits, tracks.moved)[keep]
+    rows = _Rows(
+        tracks.id, tracks.state, tracks.cov, fading, tracks.updated, tracks.hits, tracks.moved, tracks.extent,
+        tracks.suspect,
+    )[keep]  # fmt: skip
     rows.state, rows.cov = kalman.predict(rows.state, rows.cov, dt, motion)
     return rows.frozen(t)
 
@@ -227,13 +237,15 @@ class _Rows:
     updated: Ints
     hits: Ints
     moved: Bools
+    extent: Floats
+    suspect: Bools
 
     def __getitem__(self, rows: Ints | Bools) -> _Rows:
         if rows.dtype == np.bool_ and rows.all():
             return self
         return _Rows(
             self.id[rows], self.state[rows], self.cov[rows], self.existence[rows], self.updated[rows],
-            self.hits[rows], self.moved[rows],
+            self.hits[rows], self.moved[rows], self.extent[rows], self.suspect[rows],
         )  # fmt: skip
 
     def joined(self, other: _Rows) -> _Rows:
@@ -242,26 +254,28 @@ class _Rows:
             np.concatenate([self.id, other.id]), np.concatenate([self.state, other.state]),
             np.concatenate([self.cov, other.cov]), np.concatenate([self.existence, other.existence]),
             np.concatenate([self.updated, other.updated]), np.concatenate([self.hits, other.hits]),
-            np.concatenate([self.moved, other.moved]),
+            np.concatenate([self.moved, other.moved]), np.concatenate([self.extent, other.extent]),
+            np.concatenate([self.suspect, other.suspect]),
         )  # fmt: skip
 
     def frozen(self, t: int) -> Tracks:
         """Return the finished tracks; the columns may not be used any more."""
         return Tracks(
             t, owned(self.id), owned(self.state), owned(self.cov), owned(self.existence), owned(self.updated),
-            owned(self.hits), owned(self.moved),
+            owned(self.hits), owned(self.moved), owned(self.extent), owned(self.suspect),
         )  # fmt: skip
 
 
 def _corrected(tracks: Tracks, expected: kalman.Expected, found: Detections, hit: Ints, used: Ints) -> _Rows:
     """Update the tracks in rows `hit`, each by one of the detections in rows `used`."""
     state, cov, updated, hits = tracks.state.copy(), tracks.cov.copy(), tracks.updated.copy(), tracks.hits.copy()
-    moved = tracks.moved.copy()
+    moved, extent = tracks.moved.copy(), tracks.extent.copy()
     rows = kalman.Expected(expected.z[hit], expected.jacobian[hit], expected.spread[hit])
     state[hit], cov[hit] = kalman.update(state[hit], cov[hit], rows, found.z[used], found.variance[used])
     updated[hit] = tracks.t
     hits[hit] += 1
-    return _Rows(tracks.id, state, cov, tracks.existence, updated, hits, moved)
+    extent[hit] = np.maximum(found.extent[used], EXTENT_KEPT * extent[hit])
+    return _Rows(tracks.id, state, cov, tracks.existence, updated, hits, moved, extent, tracks.suspect)
 
 
 def _newborn(seen: Observation, rows: Bools, density: Floats, births: Ints, p: Tracking) -> _Rows:
@@ -271,7 +285,7 @@ def _newborn(seen: Observation, rows: Bools, density: Floats, births: Ints, p: T
     n = len(found)
     return _Rows(
         births[rows], state, cov, existence.newborn(density[rows], seen.sensor, p), np.full(n, seen.t),
-        np.ones(n, np.int64), np.zeros(n, bool),
+        np.ones(n, np.int64), np.zeros(n, bool), found.extent, np.zeros(n, bool),
     )  # fmt: skip
 
 
