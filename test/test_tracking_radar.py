@@ -75,7 +75,7 @@ def same(a: Tracks, b: Tracks) -> bool:
 # --- filter -------------------------------------------------------------------------------------------------------
 
 
-MOTION = kf.Motion(2.0, 2.0)
+MOTION = kf.Motion(2.0, 2.0, 2.0)
 
 
 @pytest.mark.parametrize("dt", [0.01, 0.05, 1.0])
@@ -83,21 +83,21 @@ def test_process_noise_is_white_acceleration(dt):
     velocity = np.array([[20.0, 0.0]])
     plain = kf.process_noise(velocity, dt, MOTION)[0]
     assert np.allclose(plain, Q_continuous_white_noise(2, dt, 2.0, 2, order_by_dim=False))
-    walk = kf.process_noise(velocity, dt, kf.Motion(2.0, 2.0, 0.3))[0] - plain
+    walk = kf.process_noise(velocity, dt, kf.Motion(2.0, 2.0, 2.0, 0.3))[0] - plain
     assert np.allclose(walk, np.diag([0.3 * dt, 0.3 * dt, 0, 0]))
 
 
 def test_what_moves_accelerates_along_its_motion_and_what_stands_anyhow():
     velocity = np.array([[30.0, 0.0], [0.0, -30.0], [18.0, 24.0], [0.0, 0.0]])
-    noise = kf.process_noise(velocity, 0.1, kf.Motion(2.0, 0.5))[:, 2:, 2:] / 0.1
+    noise = kf.process_noise(velocity, 0.1, kf.Motion(2.0, 0.5, 0.1))[:, 2:, 2:] / 0.1
     assert np.allclose(noise[0], np.diag([2.0, 0.5]), atol=0.01)
     assert np.allclose(noise[1], np.diag([0.5, 2.0]), atol=0.01)
     assert np.allclose(np.linalg.eigvalsh(noise[2]), [0.5, 2.0], atol=0.01)
-    assert np.allclose(noise[3], np.diag([0.5, 0.5]))
+    assert np.allclose(noise[3], np.diag([0.1, 0.1]))
 
 
 def test_process_noise_does_not_depend_on_the_number_of_steps():
-    state, cov, motion = np.ones((1, 4)), np.eye(4)[None], kf.Motion(2.0, 0.5, 0.01)
+    state, cov, motion = np.ones((1, 4)), np.eye(4)[None], kf.Motion(2.0, 0.5, 0.5, 0.01)
     once = kf.predict(state, cov, 0.3, motion)
     twice = kf.predict(*kf.predict(state, cov, 0.1, motion), 0.2, motion)
     assert np.allclose(once[0], twice[0])

@@ -185,7 +185,8 @@ class Tracking:
     """Radar tracker."""
 
     acceleration_psd: float = param(2.0, "m^2/s^3", 0.01, 50.0, "along the motion; 0.5 lost braking objects")
-    lateral_psd: float = param(0.5, "m^2/s^3", 0.01, 50.0, "across the motion and of what stands; calm lateral speeds")
+    lateral_psd: float = param(0.5, "m^2/s^3", 0.01, 50.0, "across the motion; calm lateral speeds")
+    standing_psd: float = param(0.5, "m^2/s^3", 0.001, 50.0, "of what stands or walks, in any direction")
     odometry_drift: float = param(0.01, "m^2/s", 0.0, 1.0, "odometry against Doppler; 1 % of speed, measured")
     gate_probability: float = param(0.999, "", 0.5, 0.999999, "chi-square gate on range, azimuth, range rate")
     detection_probability: float = param(0.9, "", 0.05, 0.999, "in the field of view, per scan")

@@ -44,7 +44,9 @@ class Motion:
     along: float
     """White acceleration along the motion [m^2/s^3]: braking is harder than swerving."""
     across: float
-    """White acceleration across the motion, and of what stands [m^2/s^3]."""
+    """White acceleration across the motion [m^2/s^3]."""
+    standing: float
+    """White acceleration of what stands or walks, in any direction [m^2/s^3]."""
     drift: float = 0.0
     """Walk of the position [m^2/s]: odometry moves ego otherwise than the speed that compensates Doppler."""
 
@@ -52,10 +54,13 @@ class Motion:
 def process_noise(velocity: Floats, dt: float, motion: Motion) -> Floats:
     """Return the (N, 4, 4) covariances that are added in `dt` [s], of any sign, at these velocities (N, 2)."""
     vx, vy = velocity[:, 0], velocity[:, 1]
-    more = (motion.along - motion.across) / (vx * vx + vy * vy + DIRECTED_SPEED * DIRECTED_SPEED)
+    square = vx * vx + vy * vy
+    share = 1 / (square + DIRECTED_SPEED * DIRECTED_SPEED)
+    more = (motion.along - motion.across) * share
+    base = motion.standing + (motion.across - motion.standing) * square * share
     acceleration = np.empty((len(velocity), 2, 2))
-    acceleration[:, 0, 0] = motion.across + more * vx * vx
-    acceleration[:, 1, 1] = motion.across + more * vy * vy
+    acceleration[:, 0, 0] = base + more * vx * vx
+    acceleration[:, 1, 1] = base + more * vy * vy
     acceleration[:, 0, 1] = acceleration[:, 1, 0] = more * vx * vy
     duration = abs(dt)
     noise = np.empty((len(velocity), 4, 4))
