@@ -1,10 +1,11 @@
 """Which tracks look like reflections of others: existence cannot tell, since a ghost is as steady as its object.
 
-Two geometries, from where the sensor is. *Double bounce*: the echo went to the object and back twice, so the ghost stands
-behind it in the same direction at twice its range and range rate. *Mirror*: a wall or guard rail shows a moving object
-behind itself; the line half way between both then carries standing returns, and the velocities are mirror images too.
-A suspect keeps its track, its existence and its place in every report. It only may do less (`assessment.authority`): its
-object stands nearer in the same direction, or on this side of the rail, and has its own full say.
+Two geometries, from where the sensor is. *Double bounce*: the echo went to the object and back twice, so the ghost
+stands behind it in the same direction at twice its range and range rate. *Mirror*: a wall or guard rail shows a moving
+object behind itself; the line half way between both then carries standing returns, and the velocities are mirror images
+too. A suspect keeps its track, its existence and its place in every report. It only may do less
+(`assessment.authority`): its object stands nearer in the same direction, or on this side of the rail, and has its own
+full say.
 """
 
 from __future__ import annotations
