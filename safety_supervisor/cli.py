@@ -66,6 +66,7 @@ VERBS = (
         "demo", "a collision and how it is avoided, as a report", "safety_supervisor.scenarios.command",
         "add_demo_arguments", "run_demo",
     ),
+    Verb("campaign", "inject faults into every input, on simulated worlds", "safety_supervisor.campaign.command"),
     Verb("config", "check a vehicle file and show what is in force", __name__, "_config_arguments", "_config"),
 )  # fmt: skip
 

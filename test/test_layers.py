@@ -75,10 +75,11 @@ SHARED = {
     "vehicle_file": {"numpy", "yaml"},
     "snapshot": {"numpy"},
 }
-EDGES = {"ros", "replay", "prove", "scenarios", "fleet"}
+EDGES = {"ros", "replay", "prove", "scenarios", "fleet", "campaign"}
 EDGE_IMPORTS = {
     ("scenarios", "replay"),  # to write the simulated world as a bag
     ("fleet", "replay"),  # a fleet run is many replays
+    ("campaign", "scenarios"),  # faults are injected into simulated worlds
 }
 CLI = "cli"  # imports every edge, inside the verb that needs it: `--help` must work without ROS
 ENTRY = "__main__"  # only calls cli
@@ -356,6 +357,8 @@ CONTROLS = [
     ("replay/bag.py", "from ..scenarios.suite import run", "replay/ must not import scenarios/"),
     ("prove/engine.py", "def f():\n    from safety_supervisor import fleet", "prove/ must not import fleet/"),
     ("fleet/run.py", "import safety_supervisor.scenarios.suite", "fleet/ must not import scenarios/"),
+    ("scenarios/run.py", "from ..campaign import matrix", "scenarios/ must not import campaign/"),
+    ("campaign/matrix.py", "from ..replay import bag", "campaign/ must not import replay/"),
     ("replay/bag.py", "from safety_supervisor.cli import main", "must not import the command line"),
     ("cli.py", "from safety_supervisor.replay import bag", "only inside the verb"),
 ]  # fmt: skip
@@ -403,6 +406,7 @@ def test_control_a_cycle_in_the_core_is_reported(sources):
         {"replay/bag.py": "import rosbags\nimport mcap\nimport plotly\nfrom .. import messages"},
         {"prove/engine.py": "import z3\nimport cvc5\nfrom safety_supervisor.core import envelopes"},
         {"scenarios/suite.py": "from ..replay import bag"},
+        {"campaign/matrix.py": "from ..scenarios import run"},
         {"fleet/run.py": "import dask\nfrom ..replay import bag"},
         {"cli.py": "from . import vehicle_file\ndef verb():\n    from .replay import bag\n"},
     ],
