@@ -201,6 +201,7 @@ def test_control_a_cell_that_breaks_its_promise_does_not_hold(values, holds):
         ("radar_front", "radar", "drop", "RADAR_STALE"),
         ("odometry", "odometry", "nan", "ODOMETRY_INVALID"),
         ("plan", "plan", "bias-2m", "PLAN_OFF_EGO"),
+        ("radar_front", "radar", "freeze", "RADAR_FROZEN"),
         (CLOCK, CLOCK, "freeze", "CLOCK_JUMP"),
     ],
 )

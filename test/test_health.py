@@ -47,7 +47,7 @@ def ping(t=T, distance=1.0, name="us"):
 def all_of(t=T, **changes):
     """One good message of each input, stamped `t`."""
     made = {"odometry": (ego(20.0, x=20.0 * seconds(t - T), t=t),), "plans": (plan(20.0, t=t),),
-            "radar": (scan(t, 30.0 + t % 7),), "ranges": (ping(t),)}
+            "radar": (scan(t, 30.0 + t // 10**6 % 97 / 100),), "ranges": (ping(t),)}
     return Inputs(**{**made, **changes})
 
 
@@ -224,6 +224,15 @@ def repeated(until, moving=True, distances=None, rest=()):
     return {f.code.name for f in health.check(memory, (), moving, t, CONFIG).findings}
 
 
+def test_frozen_detections_are_not_tracked():
+    memory, kept = health.Memory(), []
+    for t in range(T, T + nanoseconds(CONFIG.health.frozen_time) + 2 * PERIOD, PERIOD):
+        memory, inputs = health.admit(memory, all_of(t, radar=(scan(t),)), t, CONFIG)
+        kept.append(len(inputs.radar))
+    assert kept[0] == kept[1] == 1
+    assert kept[-1] == 0
+
+
 def test_identical_detections_while_ego_moves_are_frozen():
     limit = CONFIG.health.frozen_time
     assert repeated(limit) == set()
@@ -234,7 +243,7 @@ def test_identical_detections_while_ego_moves_are_frozen():
 def test_detections_that_change_or_repeat_at_rest_are_not_frozen():
     assert repeated(3.0, distances=lambda i: 30.0 + i % 2) == set()
     assert repeated(3.0, moving=False) == set()
-    assert repeated(3.0, rest=range(41)) == set()
+    assert repeated(2.0 + CONFIG.health.frozen_time, rest=range(41)) == set()
 
 
 def driven(until, step, moving=True):
@@ -393,3 +402,12 @@ def test_a_message_of_another_kind_does_not_keep_a_sensor_alive():
     assert kept.radar == kept.ranges == ()
     assert {f.code for f in health.check(memory, (), True, T, both).findings} >= {
         Code.RADAR_INVALID, Code.ULTRASONIC_INVALID, Code.RADAR_MISSING, Code.ULTRASONIC_MISSING}
+
+
+def test_a_clock_that_stands_for_three_ticks_leaves_nothing_to_judge_by():
+    memory, seen = health.Memory(), []
+    for t in (T, T + PERIOD, T + PERIOD, T + PERIOD, T + 2 * PERIOD):
+        memory, _ = health.admit(memory, Inputs(), t, CONFIG)
+        seen.append(memory.jumped.code if memory.jumped else None)
+    assert seen == [None, None, Code.CLOCK_JUMP, Code.CLOCK_STOPPED, None]
+    assert health.severity_of(Code.CLOCK_STOPPED) == Severity.BLIND

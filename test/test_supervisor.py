@@ -314,9 +314,8 @@ def test_the_same_detections_at_rest_are_not_frozen_when_ego_starts_to_move():
         drive.tick(radar=tuple(replace(s, t=drive.t) for s in same))
     drive.speed = 1.0
     assert Code.RADAR_FROZEN not in found(drive.tick(radar=tuple(replace(s, t=drive.t) for s in same)))
-    for _ in range(25):
-        decision = drive.tick(radar=tuple(replace(s, t=drive.t) for s in same))
-    assert Code.RADAR_FROZEN in found(decision)
+    seen = [found(drive.tick(radar=tuple(replace(s, t=drive.t) for s in same))) for _ in range(10)]
+    assert any(Code.RADAR_FROZEN in codes for codes in seen)
 
 
 # --- the driver and the clock ---------------------------------------------------------------------------------------

@@ -111,7 +111,8 @@ _ROWS: dict[str, Rows] = {
 
 def _write_radar(channel: Channel, r: Reading) -> Message:
     assert channel.sensor is not None
-    return publish.point_cloud(channel.name, channel.sensor, r.stamp, r.arrival, r.rows)
+    with np.errstate(invalid="ignore"):  # an infinite azimuth has no sine
+        return publish.point_cloud(channel.name, channel.sensor, r.stamp, r.arrival, r.rows)
 
 
 def _write_ping(channel: Channel, r: Reading) -> Message:

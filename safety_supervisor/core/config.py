@@ -229,7 +229,7 @@ class Health:
     ultrasonic_timeout: float = param(0.5, "s", 0.02, 2.0, "age of the newest ping of an expected transducer")
     future_tolerance: float = param(0.05, "s", 0.0, 0.5, "stamps this far ahead are clock jitter")
     clock_jump: float = param(0.5, "s", 0.05, 10.0, "tick times further apart than this are a clock jump")
-    frozen_time: float = param(1.0, "s", 0.1, 10.0, "identical content for this long while moving is frozen")
+    frozen_time: float = param(0.3, "s", 0.1, 10.0, "moving, no content stays identical for so long; 1 s let ego hit")
     overruns_max: int = param(3, "", 1, 100, "late ticks within a second that stop the vehicle; one keeps its speed")
 
 

@@ -39,6 +39,7 @@ SPECIAL: dict[Code, Severity] = {
     Code.ODOMETRY_STALE: Severity.BLIND,
     Code.ODOMETRY_FUTURE: Severity.SUSPECT,
     Code.CLOCK_JUMP: Severity.DEGRADED,
+    Code.CLOCK_STOPPED: Severity.BLIND,
     Code.DOPPLER_SIGN: Severity.DEGRADED,
     Code.LOOP_OVERRUN: Severity.SUSPECT,
     Code.LOOP_STALLED: Severity.DEGRADED,
@@ -112,7 +113,7 @@ def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memor
         gate.sources["driver"] = Source(inputs.driver[-1].t)
     kept = replace(inputs, radar=radar, ranges=pings, odometry=odometry, plans=plans)
     pose = max((o for o in (memory.pose, *odometry) if o is not None), key=lambda o: o.t, default=None)
-    jumped = _clock_jump(memory.tick, t, config) or _place_jump(None if back else memory.pose, odometry)
+    jumped = _clock_jump(memory, t, config) or _place_jump(None if back else memory.pose, odometry)
     late = () if jumped else _late(memory, t, config)
     return Memory(tuple(sorted(gate.sources.items())), t, pose, jumped, late), kept
 
@@ -125,6 +126,7 @@ class _Gate:
         self.kinds = {name: sensor.kind for name, sensor in config.sensors}
         self._t = t
         self._latest = t + nanoseconds(config.health.future_tolerance)
+        self._frozen_time = config.health.frozen_time
 
     def refuse(self, name: str, code: Code, why: str) -> bool:
         self.sources[name] = replace(self.sources.get(name, Source()), problem=(code, why, self._t))
@@ -143,7 +145,10 @@ class _Gate:
         why = "a scan, expected a ping" if self.kinds[scan.sensor] == "ultrasonic" else _bad_scan(scan)
         if why:
             return self.refuse(scan.sensor, Code[f"{self.family(scan.sensor)}_INVALID"], why)
-        return self.takes(scan.sensor, scan.t, _content(scan))
+        if not self.takes(scan.sensor, scan.t, _content(scan)):
+            return False
+        # What is frozen would move along with ego: tracks coast rather than follow it.
+        return seconds(self._t - self.sources[scan.sensor].changed) <= self._frozen_time
 
     def takes_ping(self, ping: RangeReading) -> bool:
         if self.kinds[ping.sensor] != "ultrasonic":
@@ -270,10 +275,12 @@ def _input(memory: Memory, name: str, family: str, timeout: float, t: int) -> It
         yield Finding(Code[f"{family}_STALE"], name, text)
 
 
-def _clock_jump(last: int | None, t: int, config: Config) -> Finding | None:
-    if last is None:
+def _clock_jump(memory: Memory, t: int, config: Config) -> Finding | None:
+    if memory.tick is None:
         return None
-    step = seconds(t - last)
+    step = seconds(t - memory.tick)
+    if step == 0 and memory.jumped and memory.jumped.source == "clock":
+        return Finding(Code.CLOCK_STOPPED, "clock", "tick time stands: the age of nothing can be told")
     if step == 0:
         return Finding(Code.CLOCK_JUMP, "clock", "tick time did not advance")
     if step < 0:

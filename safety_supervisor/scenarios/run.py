@@ -262,8 +262,8 @@ class _Supervised:
             self._gatherer.add(m.topic, m.msgtype, m.body, m.t)
         self._state, decision = supervisor.step(self._state, self._gatherer.take(), told, self._config)
         self.decisions.append(decision)
-        if decision.command is None:
-            return Demand(0.0, ego.curvature)
+        if decision.command is None:  # blind: brake as demanded, the wheel stays; in INIT nothing is demanded
+            return Demand(decision.acceleration if decision.mode.brakes else 0.0, ego.curvature)
         if decision.mode.brakes:  # the MRM is executed as demanded, a passed plan is tracked
             return Demand(decision.acceleration, steer(decision.command, ego, pose, self._config))
         return follow(decision.command, t, ego, pose, self._config)
