@@ -59,6 +59,8 @@ class Verb:
 
 VERBS = (
     Verb("replay", "run a recording through the supervisor, without ROS", "safety_supervisor.replay.command"),
+    Verb("explain", "explain one decision of a recording", "safety_supervisor.replay.explain"),
+    Verb("diff", "compare two runs of the supervisor", "safety_supervisor.replay.diff"),
     Verb("inspect", "list what is in a recording and what is missing", "safety_supervisor.replay.inspect"),
     Verb("prove", "prove the envelope for a vehicle's parameters", "safety_supervisor.prove.command"),
     Verb("scenario", "simulate a scenario in closed loop", "safety_supervisor.scenarios.command"),

@@ -18,7 +18,7 @@ from typing import Any
 
 from safety_supervisor.core import supervisor
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.world import Decision, Odometry, nanoseconds
+from safety_supervisor.core.world import Decision, Inputs, Odometry, nanoseconds
 from safety_supervisor.messages import Binding, Gatherer, bindings, convert, normalised, plain_type
 from safety_supervisor.replay import mapping as names
 from safety_supervisor.replay.bag import SNAPSHOT_TOPIC, Bag, BagError
@@ -247,6 +247,17 @@ def text_digest(text: str) -> bytes:
     return hashlib.blake2b(text.strip().encode(errors="surrogatepass"), digest_size=8).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tick of a replay."""
+
+    before: supervisor.State
+    inputs: Inputs
+    state: supervisor.State
+    decision: Decision
+    batch: list[Stamped]
+
+
 # --- the run --------------------------------------------------------------------------------------------------
 
 
@@ -317,13 +328,17 @@ class Run:
 
     def decisions(self) -> Iterator[Decision]:
         """Yield one decision a tick."""
+        return (step.decision for step in self.steps())
+
+    def steps(self) -> Iterator[Step]:
+        """Yield one step a tick: the decision with all that it was made from."""
         gatherer = Gatherer(self.config, self.began.carried if self.began else None)
         state = self.began.state if self.began else supervisor.start(self.config)
         for t, batch in self.ticks():
             for topic, kind, arrival, msg in batch:
                 gatherer.add(topic, kind, msg, arrival)
             began = time.perf_counter()
-            inputs = gatherer.take()
+            inputs, before = gatherer.take(), state
             try:
                 state, decision = supervisor.step(state, inputs, t, self.config)
             except Exception as error:  # a fault of the core: name the tick, so that it can be found
@@ -331,7 +346,7 @@ class Run:
                     f"{self.bag.path}: internal error in the tick at {t} ns: {type(error).__name__}: {error}"
                 ) from error
             self.tick_seconds.append(time.perf_counter() - began)
-            yield decision
+            yield Step(before, inputs, state, decision, batch)
 
 
 def scenario_outcome(bag: Bag) -> Mapping[str, Any] | None:

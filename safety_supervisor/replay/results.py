@@ -45,6 +45,8 @@ class Intervention:
     codes: list[str] = field(default_factory=list)
     speed: float | None = None
     margin: float | None = None
+    decided: int | None = None
+    """First tick of the strongest mode."""
     phases: list[tuple[int, Mode, str, str]] = field(default_factory=list)
     """(start, mode, code, reason) of each change of mode, `PHASES_MAX` at most."""
 
@@ -56,6 +58,8 @@ class Intervention:
         if stronger and decision.reasons:
             first = decision.reasons[0]
             self.reason, self.code, self.track = first.text, first.code.value, first.track
+        if self.decided is None or rank(decision.mode) > rank(self.mode):
+            self.decided = decision.t
         if rank(decision.mode) > rank(self.mode):
             self.mode = decision.mode
         self.codes += [r.code.value for r in decision.reasons if r.code.value not in self.codes]
@@ -75,6 +79,7 @@ class Intervention:
             "end": self.end,
             "start_s": round(seconds(self.start - start), 3),
             "end_s": round(seconds(self.end - start), 3),
+            "decided_s": round(seconds((self.decided or self.start) - start), 3),
             "mode": self.mode.name,
             "reason": self.reason,
             "code": self.code,
