@@ -28,7 +28,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint certificates clean
+.PHONY: help demo test lint certificates campaign clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -50,6 +50,14 @@ certificates: $(TEST_VENV)/.installed-test ## prove every shipped vehicle and wr
 	  $(TEST_VENV)/bin/safety-supervisor prove --config "$$vehicle" --certificate "$${vehicle%.yaml}.certificate.json"; \
 	done
 
+CAMPAIGN_JOBS ?= 2
+
+campaign: $(TEST_VENV)/.installed-campaign ## hours: fuzzing and the fault matrix into docs/evidence/campaign.json
+	mkdir -p build
+	$(TEST_VENV)/bin/python campaigns/fuzz.py --record
+	$(TEST_VENV)/bin/safety-supervisor campaign faults --jobs $(CAMPAIGN_JOBS) --json build/faults.json
+	$(TEST_VENV)/bin/python campaigns/evidence.py faults build/faults.json
+
 clean: ## remove the environments and everything that is built
 	rm -rf $(VENV) $(VENV)-* build install log dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -70,3 +78,7 @@ $(VENV)/.installed-demo: $(INSTALL_INPUTS) | $(VENV)/bin/python
 $(TEST_VENV)/.installed-test: $(INSTALL_INPUTS) | $(TEST_VENV)/bin/python
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) -e '.[$(TEST_EXTRAS)]'
 	@touch $(TEST_VENV)/.installed-demo $@
+
+$(TEST_VENV)/.installed-campaign: $(TEST_VENV)/.installed-test
+	$(TEST_VENV)/bin/python $(PIP_INSTALL) -e '.[$(TEST_EXTRAS),campaign]'
+	@touch $@

@@ -96,6 +96,7 @@ setup(
             "tomli; python_version < '3.11'",
             "catkin_pkg",
         ],
+        "campaign": ["atheris", "mutmut>=3"],  # fuzzing and mutation: hours, so not part of the tests
         "lint": ["ruff", "mypy", "types-PyYAML", "types-tqdm"],
         "suites": ["matplotlib", "pyarrow"],  # pictures of the suites, and rows as Parquet instead of CSV
         "proofs": ["cvc5"],  # the second solver, which re-checks what the first one says
