@@ -146,7 +146,7 @@ def _lines(figures: Mapping[str, Any]) -> list[str]:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return "  ".join(f"{k} {v}" for k, v in value.items())
+        return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in value.items() if v or k == "cases")
     return f"{value:>10}" if not isinstance(value, Sequence) or isinstance(value, str) else ", ".join(map(str, value))
 
 

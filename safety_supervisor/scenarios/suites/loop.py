@@ -158,21 +158,11 @@ class _Loop:
 
     def contact(self, step: int) -> tuple[str, float]:
         """Return the name of the body that ego touches and the relative speed [m/s]."""
-        x, y, yaw = self._pose()
-        solid = [b for b in self._case.bodies if b.solid]
-        if not solid:
-            return "", 0.0
-        bodies = bodies_at(tuple(solid), step)
-        touch = overlap(self._footprint(x, y, yaw), bodies.corners)
-        if not touch.any():
-            return "", 0.0
-        own = self.speed * np.array([np.cos(yaw), np.sin(yaw)])
-        i = int(np.argmax(touch))
-        return bodies.names[i], float(np.hypot(*(own - bodies.velocity[i])))
+        return contact(self._case, self._config, step, self.station, self.speed)
 
     def untouched(self, step: int) -> bool:
         """Tell whether no body will touch an ego that stays where it stands."""
-        corners = self._footprint(*self._pose())
+        corners = footprint(self._pose(), self._config)
         last = max((len(b.motion) for b in self._case.bodies), default=0)
         steps = range(step, min(last, self._case.steps))
         solid = tuple(b for b in self._case.bodies if b.solid)
@@ -210,11 +200,63 @@ class _Loop:
         _, _, yaw = self._case.way.pose(np.array([self.station - 0.5, self.station + 0.5]))
         return float(yaw[1] - yaw[0])
 
-    def _footprint(self, x: float, y: float, yaw: float) -> Floats:
-        v = self._config.vehicle
-        half = v.width / 2
-        local = np.array([[(v.front, -half), (v.front, half), (-v.rear, half), (-v.rear, -half)]])
-        return np.asarray(place(local, np.array([[x, y, yaw]]))[0])
+
+def contact(case: Case, config: Config, step: int, station: float, speed: float) -> tuple[str, float]:
+    """Return the name of the body that ego touches at `station` and the relative speed [m/s]; nothing and 0 else."""
+    solid = tuple(b for b in case.bodies if b.solid)
+    if not solid:
+        return "", 0.0
+    x, y, yaw = (float(v) for v in case.way.pose(station))
+    reach = config.vehicle.front + config.vehicle.rear + config.vehicle.width
+    rows = np.array([b.at(step) for b in solid])
+    sizes = np.array([b.kind.length + b.kind.width for b in solid])
+    near = np.abs(rows[:, 0] - x) + np.abs(rows[:, 1] - y) <= 2 * (reach + sizes)
+    if not near.any():
+        return "", 0.0
+    bodies = bodies_at(solid, step)
+    touch = overlap(footprint((x, y, yaw), config), bodies.corners)
+    if not touch.any():
+        return "", 0.0
+    i = int(np.argmax(touch))
+    own = speed * np.array([np.cos(yaw), np.sin(yaw)])
+    return bodies.names[i], float(np.hypot(*(own - bodies.velocity[i])))
+
+
+def footprint(pose: tuple[float, float, float], config: Config) -> Floats:
+    """Return ego's corners (4, 2) [m] at x, y, yaw, counter-clockwise from front right."""
+    v = config.vehicle
+    half = v.width / 2
+    local = np.array([[(v.front, -half), (v.front, half), (-v.rear, half), (-v.rear, -half)]])
+    return np.asarray(place(local, np.array([pose]))[0])
+
+
+def braked(case: Case, config: Config, begin: float) -> tuple[bool, float]:
+    """Return (collision, impact speed) when full braking is demanded from `begin` [s] on; inf is no reaction."""
+    station, speed, acceleration = case.start, case.speed, 0.0
+    for step in range(case.steps):
+        hit, impact = contact(case, config, step, station, speed)
+        if hit:
+            return True, impact
+        due = step * case.dt >= begin + config.timing.actuation_delay
+        asked = -config.fallback.emergency_deceleration if due else 0.0
+        acceleration = actuated(acceleration, asked, case.dt, config)
+        speed = max(speed + acceleration * case.dt, 0.0)
+        station += speed * case.dt
+    return False, 0.0
+
+
+def first_sight(case: Case, config: Config, name: str, every: int = 5) -> float:
+    """Return when an ego that does not react first has a point of the body `name` in sight [s]; inf for never."""
+    at = next(i for i, b in enumerate(case.bodies) if b.name == name)
+    outlines = [outline(b.kind) for b in case.bodies]
+    first = sum(map(len, outlines[:at])) + 1
+    for step in range(0, case.steps, every):
+        x, y, yaw = (float(v) for v in case.way.pose(case.start + case.speed * step * case.dt))
+        ego = Odometry(EPOCH, x, y, yaw, case.speed, 0.0)
+        ids = perfect_tracks(case, outlines, step, ego, config).id
+        if ((ids >= first) & (ids < first + len(outlines[at]))).any():
+            return step * case.dt
+    return float("inf")
 
 
 def actuated(acceleration: float, asked: float, dt: float, config: Config) -> float:
