@@ -55,14 +55,19 @@ def environment(monkeypatch: Any, folder: Path) -> int:
     return domain
 
 
+def child_environment() -> dict[str, str]:
+    """Environment of a child: the wheels' start-up hook must run again in it, and it tests this source tree."""
+    dropped = ("LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
+    env = {key: value for key, value in os.environ.items() if key not in dropped}
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
+    return env
+
+
 class Process:
     """One node of the package in a process of its own."""
 
     def __init__(self, folder: Path, module: str, *arguments: str) -> None:
-        # The wheels' start-up hook must run again in the child.
-        dropped = ("LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
-        env = {key: value for key, value in os.environ.items() if key not in dropped}
-        env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
+        env = child_environment()
         self._log = folder / f"{module.rpartition('.')[2]}.log"
         with self._log.open("w") as log:
             command = [sys.executable, "-m", module, *arguments]

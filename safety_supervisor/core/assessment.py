@@ -209,16 +209,16 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
             rows.append(np.full(len(points[-1]), -1 - i))
             approach.append(np.full(len(points[-1]), _approach(arc, situation, near.approach_noise)))
     m, n = len(tracks), sum(map(len, points)) - len(tracks)
-    # What is known of ego may be older than what is known of an object: the older one counts.
+    # What is known of ego may be older than what is known of an object: the older one counts. The age of a ping is in
+    # the spread of its arc, which grows while the filter predicts.
     age = np.maximum([seconds(ego.t - int(t)) for t in tracks.updated], situation.ego_age)
-    pinged = [seconds(ego.t - arcs[-1 - int(row)].t) for row in np.concatenate(rows)[m:]]
     c = config.corridor
     return Objects(
         np.concatenate(rows), np.concatenate(points), np.concatenate([tracks.state[:, 2:], np.zeros((n, 2))]),
         np.concatenate([tracks.cov, np.zeros((n, 4, 4))]), np.concatenate([tracks.existence, np.ones(n)]),
         np.concatenate([tracks.suspect, np.zeros(n, np.bool_)]), np.concatenate([~tracks.moved, np.zeros(n, np.bool_)]),
         np.concatenate([tracks.hits, np.full(n, CONFIRMED_HITS)]),
-        np.concatenate([age, np.maximum(pinged, situation.ego_age)]), np.concatenate(approach),
+        np.concatenate([age, np.full(n, situation.ego_age)]), np.concatenate(approach),
         np.concatenate([np.zeros(m), np.full(n, keep)]),
         np.concatenate([np.full(m, config.expected.clearance), np.full(n, keep)]),
         np.concatenate([

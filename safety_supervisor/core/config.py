@@ -21,7 +21,7 @@ GRAVITY = 9.80665
 SENSOR_KINDS = ("radar", "radar_tracks", "ultrasonic")
 FIELD_ROLES = ("x", "y", "range", "azimuth", "doppler", "vx", "vy")
 """What a field of a radar's point cloud can be for; `Sensor.fields` names those that are called otherwise."""
-RESERVED = ("odometry", "plan", "driver", "clock")
+RESERVED = ("odometry", "plan", "driver", "clock", "imu", "mrm", "release", "supervisor")
 """Sources of findings beside the sensors; a sensor of such a name would stand in for that input."""
 
 T = TypeVar("T")
@@ -230,6 +230,7 @@ class Health:
     future_tolerance: float = param(0.05, "s", 0.0, 0.5, "stamps this far ahead are clock jitter")
     clock_jump: float = param(0.5, "s", 0.05, 10.0, "tick times further apart than this are a clock jump")
     frozen_time: float = param(0.3, "s", 0.1, 10.0, "moving, no content stays identical for so long; 1 s let ego hit")
+    self_test_time: float = param(0.0, "s", 0.0, 10.0, "all must be well this long before INIT ends; 0: for one tick")
     overruns_max: int = param(3, "", 1, 100, "late ticks within a second that stop the vehicle; one keeps its speed")
 
 

@@ -41,6 +41,7 @@ SPECIAL: dict[Code, Severity] = {
     Code.CLOCK_JUMP: Severity.DEGRADED,
     Code.CLOCK_STOPPED: Severity.BLIND,
     Code.DOPPLER_SIGN: Severity.DEGRADED,
+    Code.SELF_TEST: Severity.WAITING,
     Code.LOOP_OVERRUN: Severity.SUSPECT,
     Code.LOOP_STALLED: Severity.DEGRADED,
     Code.PLAN_INVALID: Severity.DEGRADED,

@@ -57,6 +57,8 @@ class State:
     validated: Plan | None = None
     """Newest plan that passed every check: MRMs steer along it."""
     arbiter: Arbiter = field(default_factory=Arbiter)
+    well: int | None = None
+    """Tick since when nothing has been wrong in INIT."""
     driver: bool = False
     requested: Mode = Mode.NOMINAL
     """Stop that was asked for from outside and still is."""
@@ -89,8 +91,20 @@ def step(state: State, inputs: Inputs, t: int, config: Config) -> tuple[State, D
     )
     state = _with_plans(replace(state, requested=_requested(state, inputs)), inputs.plans, ego, config)
     more = (*doppler_sign.findings(state.signs), *state.plan_findings)
-    trust = health.check(memory, more, moving, t, config)
+    state, trust = _self_tested(state, health.check(memory, more, moving, t, config), t, config)
     return _decide(state, inputs, ego, trust, t, config)
+
+
+def _self_tested(state: State, trust: Health, t: int, config: Config) -> tuple[State, Health]:
+    """Hold INIT until all has been well for the time of the self-test; after a start nothing is taken for granted."""
+    if state.arbiter.mode != Mode.INIT or trust.severity != Severity.OK:
+        return replace(state, well=None), trust
+    well, needed = state.well if state.well is not None else t, config.health.self_test_time
+    state = replace(state, well=well)
+    if t - well >= nanoseconds(needed):
+        return state, trust
+    text = f"all has been well for {seconds(t - well):.2f} s, the self-test takes {needed:g} s"
+    return state, Health(Severity.WAITING, (Finding(Code.SELF_TEST, "supervisor", text),))
 
 
 def _requested(state: State, inputs: Inputs) -> Mode:
