@@ -95,6 +95,7 @@ setup(
             "coverage[toml]",
             "tomli; python_version < '3.11'",
             "catkin_pkg",
+            "selenium",  # drives the browser that opens the report; the tests skip where there is no chromium
         ],
         "campaign": ["atheris", "mutmut>=3"],  # fuzzing and mutation: hours, so not part of the tests
         "lint": ["ruff", "mypy", "types-PyYAML", "types-tqdm"],

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 from dataclasses import fields, replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,23 +22,35 @@ from safety_supervisor.replay.bag import make
 
 
 class Page(HTMLParser):
-    """Collects elements and the text of the data element."""
+    """Collects elements and the text of each script that has a name."""
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.data, self.inside = [], "", False
+        self.tags, self.scripts, self.inside = [], {}, None
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        self.inside = dict(attrs).get("id") == "data"
+        self.inside = dict(attrs).get("id") if tag == "script" else None
 
     def handle_endtag(self, tag):
-        self.inside = False
+        self.inside = None
 
     def handle_data(self, data):
         if self.inside:
-            self.data += data
+            self.scripts[self.inside] = self.scripts.get(self.inside, "") + data
+
+    @property
+    def data(self):
+        return self.scripts["data"]
+
+    @property
+    def frames(self):
+        return unpacked(self.scripts["frames"])
+
+
+def unpacked(text):
+    return json.loads(gzip.decompress(base64.b64decode(text)))
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +72,9 @@ def page(folder):
 
 def test_the_page_is_one_file_that_loads_nothing(folder, page):
     text = (folder / "report.html").read_text(encoding="utf-8")
-    assert len(text) < 8_000_000
-    assert not any("src" in attrs or "href" in attrs for _, attrs in page.tags)
-    policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert len(text) < 3_000_000
+    assert not any("src" in attrs or not attrs.get("href", "#").startswith("#") for _, attrs in page.tags)
+    policy = next(attrs["content"] for _, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'")
     assert "{{" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
 
@@ -69,8 +84,8 @@ def test_the_data_holds_every_intervention_with_its_reason_and_pictures(folder, 
     summary = json.loads((folder / "summary.json").read_text())
     assert data["summary"]["interventions"] == summary["interventions"] != []
     assert data["config"]["digest"] == summary["config"]["digest"]
-    assert len(data["frames"]["t"]) == len(data["frames"]["v"]) == summary["ticks"]
-    last = data["frames"]["v"][-1]
+    assert len(page.frames["t"]) == len(page.frames["v"]) == summary["ticks"]
+    last = page.frames["v"][-1]
     assert data["modes"][last["m"]] == "COMFORT_STOP"
     assert last["t"]
     assert last["p"]
@@ -83,7 +98,23 @@ def test_text_from_a_bag_is_never_markup(page):
     data = json.loads(page.data)
     assert any(entry["topic"] == "/</script><b>odd" for entry in data["summary"]["inputs"]["ignored"])
     assert {"b", "i"}.isdisjoint(tag for tag, _ in page.tags if not _.get("style"))
-    assert sum(tag == "script" for tag, _ in page.tags) == 3
+    assert sum(tag == "script" for tag, _ in page.tags) == 4
+
+
+def test_each_input_has_a_lane_that_shows_when_it_was_lost(page):
+    lanes = {lane["name"]: lane for lane in json.loads(page.data)["lanes"]}
+    assert list(lanes) == ["odometry", "plan", "radar_front"]
+    assert lanes["odometry"]["runs"] == []
+    ((start, end, level),) = lanes["plan"]["runs"]
+    assert 2.0 < start < 2.5
+    assert end == pytest.approx(3.0, abs=0.06)
+    assert json.loads(page.data)["severities"][level] == "DEGRADED"
+
+
+def test_the_plotting_library_is_packed_into_the_page(page):
+    library = gzip.decompress(base64.b64decode(page.scripts["plotly"]))
+    assert b"plotly.js v" in library[:200]
+    assert len(page.scripts["plotly"]) < len(library) / 2
 
 
 def decision(t, mode=Mode.NOMINAL, tracks=0, x=0.0):
@@ -104,22 +135,67 @@ def decision(t, mode=Mode.NOMINAL, tracks=0, x=0.0):
     )  # fmt: skip
 
 
-def test_an_hour_stays_small_and_keeps_every_picture_around_an_intervention():
-    pictures = report.Pictures(Config())
-    period, n = 50_000_000, 20_000
-    sample = json.loads(report._json(report._picture(decision(0, tracks=30))))
-    text = report._json(sample)
+def hour(pictures, n, tracks=30):
+    """Fill in ticks with pictures that differ, as fast as a test may be."""
+    period = 50_000_000
+    texts = [report._json(report._picture(decision(i * 7919, tracks=tracks, x=i))) for i in range(200)]
     for i in range(n):
         pictures.times.append(i * period)
         pictures.modes.append(1)
-        pictures.pictures.append(text)
-    start = 5_000 * period
-    frames = report._frames(pictures, [start])
-    assert sum(map(len, frames["v"])) < 1.05 * report.PICTURES_MAX
-    near = [t for t in frames["t"] if abs(t - start / 1e9) <= report.AROUND]
-    assert len(near) == 2 * report.AROUND / 0.05 + 1
+        pictures._keep(report.Picture(i * period, texts[i % 200].replace('"m":1', f'"m":1,"i":{i}'), i))
+    return period
+
+
+def test_an_hour_stays_small_and_keeps_every_picture_around_an_intervention():
+    pictures = report.Pictures(Config())
+    period = hour(pictures, 10_000)
+    pictures._intervention(9_999 * period)
+    text = report._frames(pictures)
+    frames = json.loads(text)
+    assert len(text) < 1.05 * report.PICTURES_MAX
+    near = [t for t in frames["t"] if t >= 9_999 * 0.05 - report.AROUND - 1e-6]
+    assert len(near) == report.AROUND / 0.05 + 1
     assert frames["t"][0] == 0.0
-    assert frames["t"][-1] > 0.99 * n * 0.05
+    assert frames["t"][-1] == pytest.approx(9_999 * 0.05)
+    assert len(report._packed(text)) < 4_500_000
+
+
+def test_far_too_many_pictures_are_thinned_out_while_they_come():
+    pictures = report.Pictures(Config())
+    for i in range(2_000):
+        pictures._keep(report.Picture(i * 10**9, "x" * 100_000, i, near=i == 701))
+    assert sum(len(p.text) for p in pictures.kept) <= 3 * report.PICTURES_MAX
+    times = [p.t // 10**9 for p in pictures.kept]
+    assert times == sorted(times)
+    assert 701 in times
+    old = [b - a for a, b in pairwise(t for t in times if t not in (701,)) if b < 1000]
+    assert max(old) == min(old) <= 16  # evenly
+
+
+def test_the_same_text_is_packed_to_the_same_letters():
+    assert report._packed("a" * 1000) == report._packed("a" * 1000)
+    assert gzip.decompress(base64.b64decode(report._packed("ä"))) == "ä".encode()
+
+
+def test_ellipses_have_the_axes_of_the_covariance():
+    cov = np.diag([4.0, 0.25])[None]
+    assert report._ellipses(cov, 0.0) == [[4.0, 1.0, pytest.approx(0.0, abs=0.01)]]
+    ((long, short, angle),) = report._ellipses(cov, np.pi / 2)  # ego looks along y: the long axis lies across
+    assert (long, short) == (4.0, 1.0)
+    assert abs(angle) == pytest.approx(np.pi / 2, abs=0.01)
+
+
+def test_very_many_runs_and_entries_are_summed_up_and_said_so(folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["interventions"] = summary["interventions"] * (report.LISTED_MAX + 5)
+    page = Page(report.page(summary, report.Pictures(Config())))
+    data = json.loads(page.data)
+    assert len(data["summary"]["interventions"]) == report.LISTED_MAX
+    assert data["left_out"] == {"interventions": 5, "findings": 0}
+    runs = report._thinned([[i, i + 1, 5 if i == 7777 else 1] for i in range(20_000)])
+    assert len(runs) <= report.RUNS_MAX
+    assert (runs[0][0], runs[-1][1]) == (0, 20_000)
+    assert max(mode for _, _, mode in runs) == 5
 
 
 def test_curves_are_thinned_out_to_the_smallest_value_of_each_group():

@@ -1,13 +1,15 @@
 "use strict";
 // Everything shown comes from the JSON below as text nodes and numbers; nothing of it is ever parsed as markup.
 const D = JSON.parse(document.getElementById("data").textContent);
-const S = D.summary, T = D.frames.t, F = D.frames.v;
+const S = D.summary;
+let T = [], F = []; // times and pictures, once they are unpacked
 const COLORS = {
   INIT: "#8b95a5", NOMINAL: "#1f9d63", SPEED_CAP: "#c79a0a", COMFORT_STOP: "#e07b16", FIRM_STOP: "#d9531e",
   EMERGENCY_STOP: "#d12b2b", UNABLE: "#8e2bb8", STANDSTILL: "#3b6fc9",
 };
 const byId = (id) => document.getElementById(id);
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const nice = (text) => text.replaceAll("m/s^2", "m/s²");
 const fixed = (v, digits, unit) => (v === null || v === undefined ? "–" : v.toFixed(digits) + (unit ? " " + unit : ""));
 
 function element(tag, text, attributes) {
@@ -52,7 +54,7 @@ function table(id, head, rows, empty) {
       line.dataset.at = row.at;
       line.dataset.end = row.end === undefined ? row.at : row.end;
       line.addEventListener("click", () => { seek(row.at); byId("view").scrollIntoView({ behavior: "smooth", block: "start" }); });
-      line.addEventListener("keydown", (e) => { if (e.key === "Enter") seek(row.at); });
+      line.addEventListener("keydown", (e) => { if (e.key === "Enter") { e.preventDefault(); seek(row.at); } });
     }
   }
 }
@@ -63,6 +65,18 @@ function tile(value, label) {
   const made = element("div", null, { class: "tile" });
   made.append(element("b", value), element("span", label));
   byId("tiles").append(made);
+}
+
+const plainMode = (mode) => mode.replaceAll("_", " ").toLowerCase();
+
+function story() {
+  // What happened, in a sentence or two.
+  const all = S.interventions, total = all.length + D.left_out.interventions;
+  if (!total) return `The policy's plan was passed in every tick after start-up.`;
+  const order = ["SPEED_CAP", "STANDSTILL", "COMFORT_STOP", "FIRM_STOP", "UNABLE", "EMERGENCY_STOP"];
+  const worst = all.reduce((a, b) => (order.indexOf(b.mode) > order.indexOf(a.mode) ? b : a));
+  const which = total === 1 ? "One intervention" : `${total} interventions, the strongest`;
+  return `${which}: ${plainMode(worst.mode)} from ${fixed(worst.decided_s ?? worst.start_s, 2, "s")} on${worst.reason ? `: ${nice(worst.reason)}.` : "."}`;
 }
 
 function head() {
@@ -76,17 +90,19 @@ function head() {
     const miss = `no collision, ${fixed(run.final_distance, 1, "m")} left at the end`;
     byId("scenario-line").append(element("span", `${who}: ${run.collision ? hit : miss}. `, { class: run.collision ? "hit" : "miss" }));
   }
-  const quiet = (S.modes.NOMINAL || 0) / Math.max(1, S.ticks);
+  byId("story").textContent = story();
+  const quiet = (S.modes.NOMINAL || 0) / Math.max(1, S.ticks), total = S.interventions.length + D.left_out.interventions;
   tile((100 * quiet).toFixed(1) + " %", "of ticks NOMINAL");
-  tile(S.interventions.length, S.interventions.length === 1 ? "intervention" : "interventions");
-  const order = ["INIT", "NOMINAL", "SPEED_CAP", "COMFORT_STOP", "STANDSTILL", "FIRM_STOP", "UNABLE", "EMERGENCY_STOP"];
+  tile(total, total === 1 ? "intervention" : "interventions");
+  const order = ["INIT", "NOMINAL", "SPEED_CAP", "STANDSTILL", "COMFORT_STOP", "FIRM_STOP", "UNABLE", "EMERGENCY_STOP"];
   const strongest = order.filter((m) => S.modes[m]).pop();
-  if (strongest) tile(strongest.replaceAll("_", " ").toLowerCase(), "strongest mode");
+  if (strongest) tile(plainMode(strongest), "strongest mode");
   if (S.lead_confirmed_share !== null) tile((100 * S.lead_confirmed_share).toFixed(1) + " %", "of ticks with a lead");
   if (S.margin_min_m !== null) tile(fixed(S.margin_min_m, 2, "m"), "smallest margin");
+  if (S.agreement) tile((100 * S.agreement.same_mode_share).toFixed(1) + " %", "as the vehicle decided");
   if (S.processing.tick_ms) tile(fixed(S.processing.tick_ms.p99, 1, "ms"), "per tick, 99 %");
   const notices = S.notes.slice();
-  if (S.recovered) notices.unshift("The recording is damaged; what could be read was replayed.");
+  if (S.recovered) notices.unshift("The recording is damaged or has no index; what could be read was replayed.");
   if (S.plan_source === "extrapolation") notices.unshift("No usable plan: the physical extrapolation of the present motion was judged.");
   if (!S.certificate) notices.push("No certificate matches this parameter set: a vehicle with it would run in shadow mode.");
   if (!notices.length) return;
@@ -95,46 +111,76 @@ function head() {
   byId("notices").append(list);
 }
 
+function findings() {
+  // What had not arrived yet when the recording began is one line.
+  const early = S.findings.filter((f) => f.code.endsWith("_MISSING") && f.start_s < 0.01 && f.end_s < 1);
+  const rest = early.length > 2 ? S.findings.filter((f) => !early.includes(f)) : S.findings;
+  const rows = rest.map((f) => ({ at: f.start_s, end: f.end_s, cells: [fixed(f.start_s, 2, "s"), fixed(f.end_s, 2, "s"), f.code, f.source, f.text] }));
+  if (early.length > 2) {
+    const last = Math.max(...early.map((f) => f.end_s));
+    rows.unshift({ at: 0, end: last, cells: [fixed(0, 2, "s"), fixed(last, 2, "s"), "start-up", `${early.length} inputs`,
+      `not received yet: ${early.map((f) => f.source).join(", ")}`] });
+  }
+  return rows;
+}
+
 function tables() {
   table("interventions",
     [["from", "number"], ["to", "number"], ["mode"], ["reason", "wide"], ["code"], ["track", "number"], ["ego", "number"], ["margin", "number"]],
     S.interventions.flatMap((i) => {
       const whole = {
         at: i.start_s, end: i.end_s,
-        cells: [fixed(i.start_s, 2, "s"), fixed(i.end_s, 2, "s"), pill(i.mode), i.reason || "–", i.codes.join(", "),
+        cells: [fixed(i.start_s, 2, "s"), fixed(i.end_s, 2, "s"), pill(i.mode), nice(i.reason || "–"), i.codes.join(", "),
           i.track === null ? "–" : i.track, fixed(i.speed, 1, "m/s"), fixed(i.margin_min_m, 2, "m")],
       };
-      if (i.phases.length < 2) return [whole];
+      if (!i.phases || i.phases.length < 2) return [whole];
       return [whole, ...i.phases.map((p) => ({
-        at: p.start_s, phase: true, cells: [fixed(p.start_s, 2, "s"), "", dot(p.mode), p.reason, p.code, "", "", ""],
+        at: p.start_s, phase: true, cells: [fixed(p.start_s, 2, "s"), "", dot(p.mode), nice(p.reason), p.code, "", "", ""],
       }))];
     }), "None: the plan was passed in every tick.");
-  table("findings", [["from", "number"], ["to", "number"], ["finding"], ["input"], ["what", "wide"]],
-    S.findings.map((f) => ({ at: f.start_s, end: f.end_s, cells: [fixed(f.start_s, 2, "s"), fixed(f.end_s, 2, "s"), f.code, f.source, f.text] })),
+  table("findings", [["from", "number"], ["to", "number"], ["finding"], ["input", "name"], ["what", "wide"]], findings(),
     "None: every expected input was there, fresh and sound.");
+  for (const [name, left] of Object.entries(D.left_out)) if (left) byId(`more-${name}`).textContent = `... and ${left} more in summary.json`;
   const inputs = S.inputs.found.map((f) => ({ cells: [f.topic, f.used_as, f.type, f.count] }));
   inputs.push(...S.inputs.missing.map((m) => ({ cells: [m.topic, `${m.input}: missing`, m.why, 0] })));
   inputs.push(...S.inputs.ignored.map((f) => ({ cells: [f.topic, `ignored: ${f.why}`, f.type, f.count] })));
-  table("inputs", [["topic"], ["used as"], ["type"], ["messages", "number"]], inputs, "None.");
+  table("inputs", [["topic", "name"], ["used as", "name"], ["type", "name"], ["messages", "number"]], inputs, "None.");
   table("margins", [["rule"], ["margin", "number"], ["at", "number"]],
     Object.entries(S.margins_min).map(([rule, m]) => ({ at: m.at_s, cells: [rule, fixed(m.margin_m, 2, "m"), fixed(m.at_s, 2, "s")] })),
     "No rule had anything in the way.");
+  if (S.agreement) agreement(S.agreement);
   if (S.scenario) {
-    byId("scenario").append(element("h2", "Scenario", { style: "margin-top:18px" }), element("pre", JSON.stringify(S.scenario, null, 2)));
+    byId("scenario").append(element("h2", "Scenario"), element("pre", JSON.stringify(S.scenario, null, 2)));
   }
   const facts = {
     source: D.config.source, digest: D.config.digest, certificate: S.certificate || "none",
     versions: Object.entries(S.versions).map(([k, v]) => `${k} ${v}`).join(", "),
   };
   for (const [name, value] of Object.entries(facts)) byId("identity").append(element("dt", name), element("dd", value));
-  byId("parameters").textContent = JSON.stringify(D.config.values, null, 2);
+  const flat = (values, prefix) => Object.entries(values).flatMap(([k, v]) =>
+    (v !== null && typeof v === "object" ? flat(v, `${prefix}${k}.`) : [{ cells: [prefix + k, String(v)] }]));
+  table("parameters", [["parameter", "name"], ["value"]], flat(D.config.values, ""), "None.");
+}
+
+function agreement(a) {
+  const list = element("dl", null, { id: "identity-agreement" });
+  const facts = [
+    ["ticks", a.ticks], ["the same mode", a.same_mode], ["the same margin", a.same_margin], ["identical to the letter", a.identical],
+    ["parameter set", a.same_config ? "the same" : "another"],
+  ];
+  if (a.first_difference) {
+    const d = a.first_difference;
+    facts.push(["first difference", `${fixed(d.at_s, 2, "s")}: ${d.recorded} recorded, ${d.replayed} now`]);
+  }
+  for (const [name, value] of facts) list.append(element("dt", name), element("dd", value));
+  list.style.cssText = "display:grid;grid-template-columns:auto 1fr;gap:1px 14px;margin:0";
+  byId("agreement").append(element("h2", "Against the recorded decisions"), list);
 }
 
 // --- bird's-eye view ------------------------------------------------------------------------------------------
 
 const canvas = byId("canvas"), pen = canvas.getContext("2d");
-const slow = F.every((f) => f.e[3] === null || Math.abs(f.e[3]) < 5);
-let index = 0, playing = false, zoomed = slow ? 80 : 45, labels = [];
+let index = 0, playing = false, zoomed = 45, shift = 0, labels = [];
 
 function scale() { return 2.2 * Math.pow(34 / 2.2, zoomed / 100); } // pixels per metre
 
@@ -148,7 +194,7 @@ function draw() {
   pen.clearRect(0, 0, width, height);
   if (!F.length) return;
   labels = [];
-  const f = F[index], k = scale(), x0 = width * 0.2, y0 = height / 2;
+  const f = F[index], k = scale(), x0 = width * 0.2 + shift, y0 = height / 2;
   const at = (x, y) => [x0 + x * k, y0 - y * k];
   grid(f, k, width, height, x0, y0);
   corridor(f, at, k);
@@ -158,6 +204,7 @@ function draw() {
   trail(f, at);
   ghost(f, at);
   f.u.forEach((arc) => sector(arc, at, k));
+  f.t.forEach((t) => ellipse(t, at, k));
   f.t.slice().reverse().forEach((t) => object(f, t, at, k));
   box(at, 0, 0, 0, css("--ego"), true);
   ruler(k, width, height);
@@ -273,8 +320,24 @@ function shade(existence, moved) {
   return moved ? `hsla(${200 - 200 * Math.pow(p, 6)}, 80%, 48%, ${0.35 + 0.65 * p})` : `hsla(215, 12%, 52%, ${0.35 + 0.65 * p})`;
 }
 
+function ellipse(t, at, k) {
+  // Where the reflection is with two standard deviations.
+  const [, x, y, , , existence, moved, long, short, angle] = t, [px, py] = at(x, y);
+  if (!long || existence < 0.1 || long * k < 3 || long > 30) return;
+  pen.beginPath();
+  pen.ellipse(px, py, long * k, Math.max(short * k, 0.5), -angle, 0, 2 * Math.PI);
+  pen.globalAlpha = 0.14;
+  pen.fillStyle = shade(existence, moved);
+  pen.fill();
+  pen.globalAlpha = 0.75;
+  pen.lineWidth = 1;
+  pen.strokeStyle = shade(existence, moved);
+  pen.stroke();
+  pen.globalAlpha = 1;
+}
+
 function object(f, t, at, k) {
-  const [id, x, y, vx, vy, existence, moved] = t, [px, py] = at(x, y);
+  const [id, x, y, vx, vy, existence, moved, , , , suspect] = t, [px, py] = at(x, y);
   if (px < -50 || px > canvas.clientWidth + 50 || py < -50 || py > canvas.clientHeight + 50) return;
   const color = shade(existence, moved), r = Math.max(4, Math.min(10, 0.5 * k));
   const speed = Math.hypot(vx, vy);
@@ -288,8 +351,10 @@ function object(f, t, at, k) {
     pen.lineTo(qx - 7 * Math.cos(angle + 0.45), qy - 7 * Math.sin(angle + 0.45));
     pen.closePath(); pen.fill();
   }
-  pen.fillStyle = color;
-  pen.beginPath(); pen.arc(px, py, r, 0, 2 * Math.PI); pen.fill();
+  pen.beginPath(); pen.arc(px, py, r, 0, 2 * Math.PI);
+  if (suspect) { // looks like a reflection of another object
+    pen.lineWidth = 1.6; pen.strokeStyle = color; pen.setLineDash([2, 2]); pen.stroke(); pen.setLineDash([]);
+  } else { pen.fillStyle = color; pen.fill(); }
   const deciding = id === f.k, lead = id === f.l;
   if (deciding || lead) {
     pen.lineWidth = 2.5;
@@ -331,7 +396,7 @@ function sector(arc, at, k) {
 
 function ruler(k, width, height) {
   const metres = [1, 2, 5, 10, 20, 50, 100].find((m) => m * k > 60) || 100;
-  const x = width - 20, y = width < 700 ? 28 : height - 16; // the legend needs the bottom of a narrow picture
+  const x = width - 16, y = 30;
   pen.strokeStyle = css("--soft");
   pen.lineWidth = 2;
   pen.beginPath(); pen.moveTo(x - metres * k, y); pen.lineTo(x, y); pen.stroke();
@@ -355,12 +420,24 @@ function moment() {
   ];
   for (const [name, value] of facts) list.append(element("dt", name), element("dd", value));
   box.append(badge, list);
+  if (f.o.length) {
+    const made = element("table"), top = made.createTHead().insertRow(), body = made.createTBody();
+    for (const name of ["in the corridor", "gap", "closing", "margin"]) top.append(element("th", name, { class: name.startsWith("in") ? "" : "number" }));
+    for (const [name, gap, closing, margin, demand] of f.o) {
+      const row = body.insertRow(), first = element("td");
+      first.append(D.modes[demand] === "NOMINAL" ? document.createTextNode(name) : dot(D.modes[demand]));
+      if (D.modes[demand] !== "NOMINAL") first.firstChild.lastChild.textContent = name;
+      row.append(first, element("td", fixed(gap, 1, "m"), { class: "number" }), element("td", fixed(closing, 1, "m/s"), { class: "number" }),
+        element("td", margin === null ? "–" : fixed(margin, 1, "m"), { class: "number" }));
+    }
+    box.append(made);
+  }
   for (const [title, entries] of [["Why", f.r], ["Health", f.h]]) {
     if (!entries.length) continue;
     const lines = element("ul");
     for (const [code, text] of entries) {
       const item = element("li");
-      item.append(element("span", code, { class: "code" }), document.createTextNode(text));
+      item.append(element("span", code, { class: "code" }), document.createTextNode(nice(text)));
       lines.append(item);
     }
     box.append(element("h2", title), lines);
@@ -371,6 +448,7 @@ function show(next) {
   if (!F.length) return;
   index = Math.max(0, Math.min(F.length - 1, next));
   byId("slider").value = index;
+  byId("slider").setAttribute("aria-valuetext", `${fixed(T[index], 2)} seconds, ${D.modes[F[index].m]}`);
   byId("clock").textContent = fixed(T[index], 2, "s");
   draw();
   moment();
@@ -386,7 +464,7 @@ function nearest(t) {
   return low;
 }
 
-function seek(t) { show(nearest(t)); }
+function seek(t) { if (F.length) show(nearest(t)); }
 
 let clock = 0;
 function play(on) {
@@ -417,76 +495,128 @@ function keys(event) {
   const steps = {
     ArrowLeft: () => (event.shiftKey ? seek(T[index] - 1) : show(index - 1)),
     ArrowRight: () => (event.shiftKey ? seek(T[index] + 1) : show(index + 1)),
+    "+": () => zoom(zoomed + 6), "=": () => zoom(zoomed + 6), "-": () => zoom(zoomed - 6), t: () => theme(true),
     Home: () => show(0), End: () => show(F.length - 1), " ": () => play(!playing), n: () => jump(1), p: () => jump(-1),
   };
-  const step = steps[event.key];
-  if (!step || (event.target.tagName === "BUTTON" && event.key === " ")) return;
+  const step = event.ctrlKey || event.metaKey || event.altKey ? null : steps[event.key] || steps[event.key.toLowerCase()];
+  if (!step || !F.length || (event.target.tagName === "BUTTON" && event.key === " ")) return;
   event.preventDefault();
-  if (event.key !== " ") play(false);
+  if (!" +=-tT".includes(event.key)) play(false);
   step();
 }
 
 // --- timeline -------------------------------------------------------------------------------------------------
 
-const plots = element("div", null, { style: "height:100%" });
+const plots = element("div");
+const LANE = 15; // pixels
+
+function bars(traces, name, runs, row, color, tip, thick) {
+  if (!runs.length) return;
+  traces.push({
+    type: "bar", orientation: "h", name, base: runs.map((r) => r[0]), x: runs.map((r) => Math.max(r[1] - r[0], S.duration_s / 2000)),
+    y: runs.map(() => row), marker: { color, line: { width: 0 } }, width: thick, xaxis: "x", yaxis: "y", showlegend: false,
+    customdata: runs.map((r) => r[1]), hovertemplate: `${tip}<br>%{base:.2f} s to %{customdata:.2f} s<extra></extra>`,
+  });
+}
+
+const HEALTH = { OK: "--ok", SUSPECT: "--suspect", DEGRADED: "--bad", WAITING: "--static", BLIND: "--bad" };
+
+function lanes(traces) {
+  // The first row is the mode; below it one row per input: green where nothing was wrong with it.
+  const names = ["mode"];
+  for (const mode of D.modes) bars(traces, mode, D.runs.filter((r) => D.modes[r[2]] === mode), 0, COLORS[mode], mode.replaceAll("_", " "), 1.5);
+  D.lanes.forEach((lane, i) => {
+    const row = -1.7 - i;
+    names.push(lane.name);
+    bars(traces, lane.name, [[0, S.duration_s]], row, css("--ok"), `${lane.name}: no finding`, 0.6);
+    for (const severity of new Set(lane.runs.map((r) => r[2]))) {
+      const level = D.severities[severity];
+      bars(traces, lane.name, lane.runs.filter((r) => r[2] === severity), row, css(HEALTH[level]), `${lane.name}: ${level.toLowerCase()}`, 0.75);
+    }
+  });
+  return names;
+}
+
+function shortened(name, narrow) {
+  const most = narrow ? 11 : 26;
+  return name.length <= most ? name : name.slice(0, most / 2 - 1) + "…" + name.slice(-most / 2);
+}
 
 function figure() {
-  const C = D.curves, ink = css("--ink"), soft = css("--soft"), line = css("--line");
-  const traces = [];
-  for (const mode of D.modes) {
-    const runs = D.runs.filter((r) => D.modes[r[2]] === mode);
-    if (!runs.length) continue;
-    const name = mode.replaceAll("_", " ");
-    traces.push({
-      type: "bar", orientation: "h", name, base: runs.map((r) => r[0]), x: runs.map((r) => Math.max(r[1] - r[0], 0.01)),
-      y: runs.map(() => "mode"), marker: { color: COLORS[mode], line: { width: 0 } }, width: 1, xaxis: "x", yaxis: "y",
-      hovertemplate: `${name}<br>from %{base:.2f} s<extra></extra>`,
-    });
-  }
-  const colors = ["#2463c4", "#d9531e", "#1f9d63", "#8e2bb8", "#c79a0a", "#0f8b9d", "#b5487b", "#6b7280"];
+  const C = D.curves, ink = css("--ink"), soft = css("--soft"), line = css("--line"), narrow = innerWidth < 640;
+  const traces = [], names = lanes(traces), dark = document.documentElement.dataset.theme === "dark";
+  const colors = dark ? ["#7eb0ff", "#ff9b6b", "#4fd39a", "#c99bff", "#e8c34a", "#5ed0e0"] : ["#1f5fc0", "#d9531e", "#178a55", "#8e2bb8", "#a97b00", "#0f8b9d"];
   const curve = (name, shown, axis, color, more) => {
     if (!C.values[name]) return;
     traces.push({
       type: "scatter", mode: "lines", name: shown, x: C.t, y: C.values[name], xaxis: "x", yaxis: axis, connectgaps: false,
-      line: { color, width: 1.4, ...(more || {}) }, hovertemplate: `${shown} %{y:.2f}<extra></extra>`,
+      line: { color, width: 1.6, ...(more || {}) }, hovertemplate: `${shown} %{y:.2f}<extra></extra>`,
     });
   };
-  Object.keys(C.values).filter((n) => n.startsWith("margin ")).forEach((name, i) => curve(name, name, "y2", colors[i % colors.length]));
+  Object.keys(C.values).filter((n) => n.startsWith("margin ")).forEach((name, i) => curve(name, name.replaceAll("_", " "), "y2", colors[i % colors.length]));
   curve("speed", "ego speed", "y3", ink);
   curve("cap", "speed cap", "y3", COLORS.SPEED_CAP, { dash: "dot" });
   curve("acceleration", "demand", "y4", COLORS.COMFORT_STOP);
-  const axis = (domain, title, more) => ({
-    domain, title: { text: title, font: { size: 11 } }, gridcolor: line, zerolinecolor: soft, tickfont: { size: 10 }, automargin: true, ...(more || {}),
+  // Heights in pixels from the top: lanes, margins, speed, demand.
+  const top = LANE * (names.length + 1.4), parts = [top, 26, 170, 22, 110, 22, 90], total = parts.reduce((a, b) => a + b, 0);
+  const domain = (from, to) => { const at = (n) => 1 - parts.slice(0, n).reduce((a, b) => a + b, 0) / total; return [at(to), at(from)]; };
+  const axis = (range, title, more) => ({
+    domain: range, title: { text: title, font: { size: 11 } }, gridcolor: line, zerolinecolor: soft, tickfont: { size: 10 }, automargin: true, nticks: 5, ...(more || {}),
   });
   const finite = Object.entries(C.values).filter(([n]) => n.startsWith("margin ")).flatMap(([, v]) => v).filter((v) => v !== null);
-  const low = finite.length ? Math.min(0, ...finite.map((v) => Math.max(v, -30))) - 2 : -1;
+  const low = finite.length ? Math.min(0, finite.reduce((a, v) => Math.min(a, Math.max(v, -30)), 0)) - 2 : -1;
   return {
     traces,
     layout: {
-      barmode: "overlay", showlegend: true, hovermode: "x", dragmode: "zoom", paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: ink, family: 'system-ui, "DejaVu Sans", sans-serif', size: 11 }, margin: { l: 58, r: 14, t: 6, b: 36 },
-      legend: { orientation: "h", y: 1.02, yanchor: "bottom", font: { size: 11 } },
-      xaxis: { title: { text: "s", font: { size: 11 } }, gridcolor: line, zeroline: false, anchor: "y4", range: [0, Math.max(S.duration_s, 0.1)] },
-      yaxis: axis([0.93, 1], "", { showticklabels: false, fixedrange: true }),
-      yaxis2: axis([0.5, 0.89], "margin [m]", { range: [low, 80] }),
-      yaxis3: axis([0.25, 0.45], "speed [m/s]"),
-      yaxis4: axis([0, 0.2], "demand [m/s²]"),
+      barmode: "overlay", showlegend: true, hovermode: "x", dragmode: narrow ? "pan" : "zoom", paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: ink, family: 'system-ui, "DejaVu Sans", sans-serif', size: 11 }, margin: { l: 62, r: 12, t: 4, b: 84 }, height: total + 92,
+      hoverlabel: { bgcolor: css("--card"), bordercolor: line, font: { color: ink } },
+      legend: { orientation: "h", y: 0, yref: "container", yanchor: "bottom", font: { size: 11 } },
+      xaxis: { title: { text: "seconds", font: { size: 11 }, standoff: 4 }, gridcolor: line, zeroline: false, anchor: "y4", range: [0, Math.max(S.duration_s, 0.1)], tickfont: { size: 10 } },
+      yaxis: axis(domain(0, 1), "", { fixedrange: true, showgrid: false, zeroline: false, nticks: undefined, range: [-1.7 - D.lanes.length + 0.4, 0.9],
+        tickmode: "array", tickvals: names.map((_, i) => (i ? -0.7 - i : 0)), ticktext: names.map((n) => shortened(n, narrow)) }),
+      yaxis2: axis(domain(2, 3), "margin [m]", { range: [low, 80] }),
+      yaxis3: axis(domain(4, 5), "speed [m/s]", { rangemode: "tozero" }),
+      yaxis4: axis(domain(6, 7), "demand [m/s²]"),
     },
   };
 }
 
 function timeline() {
-  byId("plots").prepend(plots);
+  if (!plots.isConnected) byId("plots").prepend(plots);
   if (typeof Plotly === "undefined") {
     byId("plots").replaceChildren(element("p", "The timeline needs plotly, which was not installed when this page was made.", { class: "none" }));
     return;
   }
   const { traces, layout } = figure();
-  Plotly.react(plots, traces, layout, { displayModeBar: false, responsive: true }).then(cursor);
+  const kept = plots._fullLayout && plots._fullLayout.xaxis.range; // a zoom outlives a change of colours
+  if (kept) layout.xaxis.range = kept.slice();
+  Plotly.react(plots, traces, layout, { displayModeBar: false, responsive: true, doubleClick: false, scrollZoom: false }).then(cursor);
   if (plots.dataset.wired) return;
   plots.dataset.wired = "1";
-  plots.on("plotly_click", (event) => seek(event.points[0].x !== undefined && event.points[0].data.type !== "bar" ? event.points[0].x : event.points[0].data.base[event.points[0].pointIndex]));
+  plots.on("plotly_click", (event) => {
+    const p = event.points[0];
+    seek(p.data.type === "bar" ? p.data.base[p.pointIndex] : p.x);
+  });
+  plots.on("plotly_doubleclick", () => Plotly.relayout(plots, { "xaxis.range": [0, Math.max(S.duration_s, 0.1)] }));
+  plots.on("plotly_afterplot", cursor);
   plots.on("plotly_relayout", cursor);
+}
+
+function chips() {
+  for (const mode of D.modes.filter((m) => S.modes[m])) {
+    const made = element("span"), mark = element("i");
+    mark.style.background = COLORS[mode];
+    made.append(mark, document.createTextNode(`${plainMode(mode)} ${(100 * S.modes[mode] / Math.max(1, S.ticks)).toFixed(1)} %`));
+    byId("modes").append(made);
+  }
+  const states = [["--ok", "input without finding"], ["--suspect", "suspect"], ["--bad", "lost"], ["--static", "not there yet"]];
+  for (const [variable, text] of states) {
+    const made = element("span"), mark = element("i");
+    mark.style.background = `var(${variable})`;
+    made.append(mark, document.createTextNode(text));
+    byId("states").append(made);
+  }
 }
 
 function cursor() {
@@ -502,8 +632,9 @@ function cursor() {
 // --- start ----------------------------------------------------------------------------------------------------
 
 function legend() {
-  const entries = [["--path", "judged path, corridor"], ["--fallback", "emergency fallback"], [null, "object, confirmed", "hsl(0,80%,48%)"],
+  const entries = [["--path", "judged path, corridor"], ["--fallback", "emergency fallback"], [null, "object, sure (ring: 2 sd)", "hsl(0,80%,48%)"],
     [null, "object, unlikely", "hsla(190,80%,48%,.6)"], ["--static", "never moved"]];
+  if (D.sensors.some((s) => s[1] === "ultrasonic")) entries.push(["--bad", "echo"]);
   if (D.ghost.length) entries.push(["--ghost", "ego without supervisor"]);
   for (const [variable, text, color] of entries) {
     const made = element("span"), mark = element("i");
@@ -513,29 +644,119 @@ function legend() {
   }
 }
 
-function start() {
-  head();
-  tables();
-  legend();
+// --- light and dark, paper ------------------------------------------------------------------------------------
+
+const system = matchMedia("(prefers-color-scheme: dark)");
+let wish = "auto";
+
+function theme(next) {
+  if (next) wish = { auto: "light", light: "dark", dark: "auto" }[wish];
+  byId("theme").textContent = wish[0].toUpperCase() + wish.slice(1);
+  paint(wish === "auto" ? (system.matches ? "dark" : "light") : wish);
+}
+
+function paint(colours) {
+  if (document.documentElement.dataset.theme === colours) return;
+  document.documentElement.dataset.theme = colours;
+  if (!F.length) return;
+  draw();
+  timeline();
+}
+
+function paper(on) {
+  if (on) { play(false); paint("light"); byId("all").open = false; } else theme(false);
+  if (F.length) draw();
+}
+
+// --- start ----------------------------------------------------------------------------------------------------
+
+async function unpacked(id) {
+  const text = byId(id).textContent;
+  byId(id).remove();
+  if (!text) return "";
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+
+function zoom(value) {
+  zoomed = Math.max(0, Math.min(100, value));
+  byId("zoom").value = zoomed;
+  draw();
+}
+
+function hands() {
+  // A finger or the mouse moves the picture along; the wheel and two fingers zoom.
+  const down = new Map();
+  let apart = 0;
+  canvas.addEventListener("pointerdown", (e) => { down.set(e.pointerId, e); canvas.setPointerCapture(e.pointerId); apart = 0; });
+  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (e) => { down.delete(e.pointerId); apart = 0; });
+  canvas.addEventListener("pointermove", (e) => {
+    const before = down.get(e.pointerId);
+    if (!before) return;
+    down.set(e.pointerId, e);
+    const [a, b] = [...down.values()];
+    if (b) {
+      const now = Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+      if (apart) zoom(zoomed + (now - apart) / 3);
+      apart = now;
+    } else {
+      const width = canvas.clientWidth;
+      shift = Math.max(-width, Math.min(width * 0.7, shift + e.clientX - before.clientX));
+      draw();
+    }
+  });
+  canvas.addEventListener("dblclick", () => { shift = 0; draw(); });
+  canvas.addEventListener("wheel", (e) => { e.preventDefault(); zoom(zoomed - Math.sign(e.deltaY) * 4); }, { passive: false });
+}
+
+function wire() {
   byId("slider").max = Math.max(0, F.length - 1);
   byId("zoom").value = zoomed;
   byId("slider").addEventListener("input", (e) => { play(false); show(Number(e.target.value)); });
-  byId("zoom").addEventListener("input", (e) => { zoomed = Number(e.target.value); draw(); });
+  byId("zoom").addEventListener("input", (e) => zoom(Number(e.target.value)));
   byId("play").addEventListener("click", () => play(!playing));
-  canvas.addEventListener("wheel", (e) => {
-    e.preventDefault();
-    zoomed = Math.max(0, Math.min(100, zoomed - Math.sign(e.deltaY) * 4));
-    byId("zoom").value = zoomed;
-    draw();
-  }, { passive: false });
+  byId("previous").addEventListener("click", () => { play(false); jump(-1); });
+  byId("next").addEventListener("click", () => { play(false); jump(1); });
+  hands();
   document.addEventListener("keydown", keys);
   window.addEventListener("resize", () => { draw(); setTimeout(cursor, 300); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { timeline(); draw(); });
-  timeline();
+  window.addEventListener("beforeprint", () => paper(true));
+  window.addEventListener("afterprint", () => paper(false));
+  matchMedia("print").addEventListener("change", (e) => paper(e.matches));
+  new ResizeObserver(() => draw()).observe(byId("stage"));
+  window.addEventListener("hashchange", () => { const t = named(); if (t !== null) seek(t); });
+}
+
+function named() {
   // A link may name a moment: report.html#t=12.5
-  const named = /^#t=([0-9.]+)$/.exec(location.hash);
-  const first = S.interventions.find((i) => i.mode !== "INIT");
-  seek(named ? Number(named[1]) : first ? first.start_s : 0);
+  const found = /^#t=([0-9.]+)$/.exec(location.hash);
+  return found ? Number(found[1]) : null;
+}
+
+async function start() {
+  theme(false);
+  byId("theme").addEventListener("click", () => theme(true));
+  byId("print").addEventListener("click", () => print());
+  system.addEventListener("change", () => theme(false));
+  head();
+  tables();
+  legend();
+  chips();
+  if (typeof DecompressionStream === "undefined") {
+    byId("stage").replaceChildren(element("p", "The pictures need a browser of 2023 or newer (DecompressionStream).", { class: "none", style: "padding:16px" }));
+    document.body.dataset.ready = "tables";
+    return;
+  }
+  const frames = JSON.parse(await unpacked("frames"));
+  [T, F] = [frames.t, frames.v];
+  if (F.length && F.every((f) => f.e[3] === null || Math.abs(f.e[3]) < 5)) zoomed = 80;
+  wire();
+  const first = S.interventions.find((i) => i.mode !== "INIT"), at = named();
+  seek(at !== null ? at : first ? first.decided_s ?? first.start_s : 0);
+  const library = await unpacked("plotly");
+  if (library) document.head.append(element("script", library));
+  timeline();
+  document.body.dataset.ready = "all";
 }
 
 start();
