@@ -111,6 +111,16 @@ def test_a_lost_input_could_have_been_known_when_its_next_message_was_due(tmp_pa
     assert e["reaction"]["sensor"] == "radar_front"
 
 
+def test_of_a_lost_plan_the_nearest_object_is_told_beside_it(tmp_path):
+    messages = [m for m in drive(4.0) if m[0] != "/policy/trajectory" or m[2] < START + 2 * S]
+    e = told(write(tmp_path / "ends", messages), "first")
+    assert e["reasons"][0]["code"] == "PLAN_STALE"
+    assert e["object"] is None
+    assert e["nearest"]["gap"] == pytest.approx(60.0, abs=2.0)
+    assert e["fallback"]["closest_m"] > 40.0
+    assert any("nearest in the corridor" in line for line in lines(e))
+
+
 def test_while_the_plan_passes_there_is_nothing_to_have_known(tmp_path):
     e = told(write(tmp_path / "quiet", drive()), "2")
     assert e["mode"] == "NOMINAL"

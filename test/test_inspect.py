@@ -68,7 +68,22 @@ def test_a_clock_that_jumps_is_found(tmp_path):
             stamp = t - 3 * S
             message.header.stamp.sec, message.header.stamp.nanosec = stamp // S, stamp % S
     (jump,) = report_of(write(tmp_path / "drive", messages))["clock_jumps"]
+    assert jump["kind"] == "stamps"
     assert (jump["topic"], jump["at_s"], jump["seconds"]) == ("/vehicle/odometry", 1.0, -3.0)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_recorder_whose_clock_was_set_is_found_in_the_order_of_writing(tmp_path, storage):
+    def clock(t):
+        return t - S // 2 - S // 4 if t >= START + S else t
+
+    messages = [(name, kind, clock(t), m) for name, kind, t, m in drive()]
+    report = report_of(write(tmp_path / "back", messages, storage))
+    assert [j["kind"] for j in report["clock_jumps"] if j["topic"] is None] == ["backward"]
+    assert report["clock_jumps"][0]["seconds"] == pytest.approx(-0.73)
+    ahead = [(name, kind, t + 5 * S if t >= START + S else t, m) for name, kind, t, m in drive()]
+    jumps = report_of(write(tmp_path / "ahead", ahead, storage))["clock_jumps"]
+    assert [(j["kind"], j["seconds"]) for j in jumps if j["topic"] is None] == [("forward", pytest.approx(5.02))]
 
 
 def test_all_there_with_a_vehicle_file_is_a_full_judgement(tmp_path, car):

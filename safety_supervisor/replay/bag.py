@@ -137,6 +137,14 @@ class Bag:
         names = [t.name for t in self.topics]
         yield from self._ordered(names if topics is None else [name for name in names if name in set(topics)])
 
+    def written(self) -> Iterator[int]:
+        """Yield the log time of every message in the order in which they were written, as far as that is known."""
+        for source in self._sources:
+            try:
+                yield from source.written()
+            except Exception:  # a damaged file breaks its reader in any way; that is noted elsewhere
+                continue
+
     def definition(self, msgtype: str, ros1: bool = False) -> Any:
         """Return the fields of a message type as the type store has them, or None when it is not known."""
         store = self._store(msgtype, ros1)

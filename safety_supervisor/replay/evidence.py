@@ -37,6 +37,11 @@ def decisive(d: Decision) -> Threat | None:
     return ordered[0] if ordered else None
 
 
+def nearest(d: Decision) -> Threat | None:
+    """Return the nearest object in the corridor, whatever it demands."""
+    return min((x for x in d.assessment.threats if math.isfinite(x.gap)), key=lambda x: x.gap, default=None)
+
+
 def place_of(threat: Threat | None, d: Decision, config: Config) -> Object | None:
     """Return where the object of a threat is, in odom; that of an ultrasonic arc in the middle of its beam."""
     if threat is None or d.ego is None:

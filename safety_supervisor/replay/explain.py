@@ -36,6 +36,7 @@ from safety_supervisor.replay.evidence import (
     hardest,
     input_topics,
     manoeuvre,
+    nearest,
     object_facts,
     place_of,
     present_motion,
@@ -202,7 +203,8 @@ class _Record:
         d = self.at.decision
         record = decision_record(d)
         threat = decisive(d)
-        thing = place_of(threat, d, self.config)
+        beside = None if threat is not None else nearest(d)
+        thing = place_of(threat or beside, d, self.config)
         plan = self.at.state.validated if d.plan_source in ("policy", "last validated") else None
         knowable = self._knowable()
         return {
@@ -212,9 +214,11 @@ class _Record:
             "mode": d.mode.name, "verdict": d.verdict.name, "demand": d.assessment.demand.name,
             "reasons": record["reasons"], "health": record["health"], "ego": record["ego"],
             "plan_source": d.plan_source, "margin_m": record["margin_m"], "margins": record["margins"],
-            "speed_cap": record["speed_cap"], "acceleration": record["acceleration"],
+            "speed_cap": record["speed_cap"] if d.assessment.speed_cap < self.config.odd.speed_max else None,
+            "acceleration": record["acceleration"],
             "rule": threat.code.value if threat else None,
             "object": object_facts(threat, d, self.config),
+            "nearest": object_facts(beside, d, self.config),
             "known": {"tracks": len(d.tracks), "arcs": sum(a.confirmed for a in d.arcs),
                       "confirmed": int(np.sum(d.tracks.existence >= self.config.authority.lead)),
                       "in_corridor": len(d.assessment.threats)},
@@ -222,7 +226,7 @@ class _Record:
             "plan": outcome(plan or present_motion(d), d.t, thing, self.config),
             "fallback": outcome(d.fallback, d.t, thing, self.config),
             "commanded": outcome(d.command, d.t, thing, self.config),
-            "followed": self._followed(d, threat),
+            "followed": self._followed(d, threat or beside),
             "first_knowable": knowable,
             "reaction": self._reaction(knowable, d),
             "recorded": self._recorded(replayed, d),

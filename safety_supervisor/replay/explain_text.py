@@ -75,7 +75,13 @@ def _known(e: dict[str, Any]) -> list[str]:
 def _object(e: dict[str, Any]) -> list[str]:
     o = e["object"]
     if o is None:
-        return ["none: what decided was not an object"] if e["reasons"] else []
+        told = ["none: what decided was not an object"] if e["reasons"] else []
+        beside = _facts(e["nearest"])[:1] if e["nearest"] else []
+        return told + [f"nearest in the corridor: {line}" for line in beside]
+    return _facts(o)
+
+
+def _facts(o: dict[str, Any]) -> list[str]:
     name = f"track {o['track']}" if o["track"] is not None else f"echo of {o['source']}"
     told = [
         f"{name}, seen by {o['sensor'] or o['source']}: {_n(o['gap'], 'm')} ahead, {_n(o['lateral'], 'm', 2)} beside "
@@ -148,7 +154,7 @@ def _reaction(r: dict[str, Any] | None) -> list[str]:
         ("sensor_s", f"sensor: one period of {r['sensor']}, at most waited for"),
         ("latency_s", "latency: from measurement to arrival"),
         ("confirmation_s", "confirmation: until the evidence was sure enough"),
-        ("decision_s", "decision: until it was decided (debounce)"),
+        ("decision_s", "decision: until it was decided (debounce, timeout, tick)"),
         ("actuation_s", "actuation: delay and ramp of the manoeuvre, as declared"),
     )
     told = [f"{'unknown' if r[key] is None else format(r[key] * 1e3, '6.0f')} ms  {text}" for key, text in parts]

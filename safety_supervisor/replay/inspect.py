@@ -91,7 +91,10 @@ def inspect(bag: Bag, options: Options) -> dict[str, Any]:
         "config": source,
         "topics": topics,
         "silences": _silences(bag, streams, limit),
-        "clock_jumps": [jump for name, s in sorted(streams.items()) for jump in _jumps(bag, name, s, limit)],
+        "clock_jumps": [
+            *_set_clocks(bag, limit),
+            *(jump for name, s in sorted(streams.items()) for jump in _jumps(bag, name, s, limit)),
+        ],
         "missing": missing,
         "full_judgement": not any(m["needed"] for m in missing),
         "mapping": {"topics": dict(suggested.topics), "frames": dict(suggested.frames)},
@@ -188,10 +191,29 @@ def _jumps(bag: Bag, name: str, stream: Stream, limit: int) -> Iterator[dict[str
         step = round(seconds(int(apart[i])), 3)
         yield {
             "topic": name,
+            "kind": "stamps",
             "at_s": round(seconds(int(logged[i + 1]) - bag.start), 3),
             "seconds": step,
             "text": f"stamps jump by {step:+.3f} s against the recording's clock",
         }
+
+
+def _set_clocks(bag: Bag, limit: int) -> Iterator[dict[str, Any]]:
+    """Yield where the recorder's own clock went back, or forward over a silence, in the order of writing."""
+    before: int | None = None
+    for t in bag.written():
+        step = t - before if before is not None else 0
+        if abs(step) > limit:
+            length = round(seconds(abs(step)), 3)
+            forward = f"nothing was recorded for {length:.3f} s, or the recorder's clock was set forward"
+            yield {
+                "topic": None,
+                "kind": "forward" if step > 0 else "backward",
+                "at_s": round(seconds((before or 0) - bag.start), 3),
+                "seconds": round(seconds(step), 3),
+                "text": forward if step > 0 else f"the recorder's clock was set back by {length:.3f} s",
+            }
+        before = t
 
 
 def _silences(bag: Bag, streams: dict[str, Stream], limit: int) -> list[dict[str, float]]:
@@ -255,7 +277,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     for title, entries in (
         ("gaps", [_gap_line(t) for t in report["topics"] if t["used_as"] and t["gap_count"]]),
         ("nothing recorded", [f"{s['at_s']:.3f} s: {s['seconds']:.3f} s long" for s in report["silences"]]),
-        ("clock jumps", [f"{j['at_s']:.3f} s: {j['topic']}: {j['text']}" for j in report["clock_jumps"]]),
+        ("clock jumps", [_jump_line(jump) for jump in report["clock_jumps"]]),
         ("missing", [_missing_line(m) for m in report["missing"]]),
     ):
         yield from ("", f"{title}: {'none' if not entries else ''}".rstrip(), *(f"  {entry}" for entry in entries))
@@ -271,6 +293,10 @@ def _gap_line(topic: dict[str, Any]) -> str:
     shown = ", ".join(f"{gap['seconds']:.3f} s at {gap['at_s']:.3f} s" for gap in topic["gaps"])
     more = topic["gap_count"] - len(topic["gaps"])
     return f"{topic['topic']}: {shown}{f' and {more} more' if more else ''}"
+
+
+def _jump_line(jump: dict[str, Any]) -> str:
+    return f"{jump['at_s']:.3f} s: {jump['topic'] or 'recording'}: {jump['text']}"
 
 
 def _missing_line(entry: dict[str, Any]) -> str:

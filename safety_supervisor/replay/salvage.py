@@ -13,7 +13,7 @@ import sqlite3
 import struct
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -62,6 +62,10 @@ class Source(Protocol):
         """Yield records of the given topics (None: all) in storage order."""
         ...
 
+    def written(self) -> Iterator[int]:
+        """Yield log times [ns] in the order of writing."""
+        ...
+
 
 class ScannedMcap:
     """An MCAP file read from the front."""
@@ -95,6 +99,9 @@ class ScannedMcap:
                     topic, msgtype = channels[record.channel_id]
                     if topics is None or topic in topics:
                         yield Record(topic, msgtype, record.log_time, record.data)
+
+    def written(self) -> Iterator[int]:
+        return (record.t for record in self.records(None))
 
     def _channel(self, channel: Channel, schemas: Mapping[int, Schema]) -> tuple[str, str]:
         schema = schemas.get(channel.schema_id)
@@ -177,6 +184,16 @@ class McapIndex:
     promised: int | None
 
 
+def written_times(path: Path) -> Iterator[int]:
+    """Yield log times [ns] of a file in the order of writing; of a kind that does not tell, nothing."""
+    if path.suffix == ".mcap":
+        with path.open("rb") as file:
+            yield from (record.log_time for record in _mcap_records(file) if isinstance(record, Message))
+    elif path.suffix == ".db3":
+        with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
+            yield from (int(t) for (t,) in connection.execute("SELECT timestamp FROM messages ORDER BY rowid"))
+
+
 def mcap_index(path: Path) -> McapIndex:
     """Read the end of an MCAP file; raises anything when it is damaged there."""
     with path.open("rb") as file:
@@ -225,3 +242,6 @@ class DamagedSqlite:
             topic, msgtype = self._topics[number]
             if topics is None or topic in topics:
                 yield Record(topic, msgtype, t, bytes(data))
+
+    def written(self) -> Iterator[int]:
+        return (int(t) for (t,) in self._connection.execute("SELECT timestamp FROM messages ORDER BY rowid"))

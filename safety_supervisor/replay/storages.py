@@ -27,6 +27,7 @@ from safety_supervisor.replay.salvage import (
     Source,
     mcap_index,
     unpacked,
+    written_times,
 )
 
 EXPECTED = "expected a rosbag2 folder or a .mcap, .db3 or .bag file"
@@ -47,6 +48,7 @@ class Rosbags:
     """What the rosbags library opens by itself."""
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
+        self._path = path
         self.ros1 = path.suffix == ".bag"
         reader: Any = Reader1(path) if self.ros1 else Reader2(path)
         self._reader: Any = stack.enter_context(reader)
@@ -65,6 +67,10 @@ class Rosbags:
         if wanted:
             for connection, t, data in self._reader.messages(connections=wanted):
                 yield Record(connection.topic, connection.msgtype, t, bytes(data), self.ros1)
+
+    def written(self) -> Iterator[int]:
+        for file in [self._path] if self._path.is_file() else _files(self._path):
+            yield from written_times(file)
 
 
 @dataclass(slots=True)
