@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from safety_supervisor import vehicle_file
+from safety_supervisor.core import envelopes
 from safety_supervisor.prove import claims, command, counterexample, engine, jobs, ledger
 from safety_supervisor.prove.claims import VEHICLE, Claim, ClaimError
 from safety_supervisor.prove.engine import PROVED, REFUTED
+from safety_supervisor.replay.command import Options, replay
+from safety_supervisor.scenarios import files
+from safety_supervisor.scenarios.run import run as simulate
 
 ROOT = Path(__file__).resolve().parents[1]
 LEDGER = ROOT / "proofs" / "LEDGER.md"
@@ -99,7 +103,62 @@ def test_a_vehicle_that_brakes_less_than_assumed_gets_a_counterexample_in_words(
     data = json.loads((out / "vehicle.FALL-6.this_vehicle.json").read_text(encoding="utf-8"))
     assert data["reachable"] is True
     assert data["situation"]["ego_speed"] == float(Fraction(data["values"]["speed"]["exact"]))
-    assert len(list(out.iterdir())) == 2
+    assert data["contact"] is True  # what stands at the end of the assumed stop is hit
+    assert "contact after" in printed
+    for id_ in ("FALL-5", "FALL-6"):
+        assert (out / f"vehicle.{id_}.this_vehicle.scenario.json").exists()
+
+
+def replayed(data, out, tmp_path):
+    """Replay a counterexample's recording with its own vehicle file; return the smallest longitudinal margin."""
+    options = Options(config=out / data["vehicle_file"])
+    return replay(out / data["recording"], tmp_path / "replayed", options)["margin_min_m"]
+
+
+def test_a_counterexample_is_a_recording_that_replay_shows_as_a_breach(tmp_path):
+    vehicle, out = tmp_path / "weak.yaml", tmp_path / "found"
+    vehicle.write_text(WEAK, encoding="utf-8")
+    assert command.run(arguments("--config", vehicle, "--only", "FALL-6", "--counterexample", out)) == 1
+    data = json.loads((out / "vehicle.FALL-6.this_vehicle.json").read_text(encoding="utf-8"))
+    assert replayed(data, out, tmp_path) < -1.0
+    scenario = files.load(out / data["scenario"])
+    again = simulate(scenario, vehicle_file.load(out / data["vehicle_file"]), 0, supervised=False)
+    assert (again.outcome.collision, again.outcome.collision_time) == (True, data["contact_time_s"])
+
+
+def test_a_broken_envelope_ends_in_a_contact(tmp_path, monkeypatch):
+    config = vehicle_file.load(CAR)
+    claim = next(c for c in CLAIMS if c.id == "LON-1")
+    whole = envelopes.path_margin
+
+    def without_response(gap, ego_speed, object_speed, response, acceleration, p):
+        return whole(gap, ego_speed, object_speed, 0 * response, acceleration, p)
+
+    outcome = engine.run(claim, VEHICLE, config, claim.controls["response time dropped"])
+    monkeypatch.setattr(envelopes, "path_margin", without_response)  # the code as the control has it
+    report = jobs.Report("LON-1", "", "", VEHICLE, False, outcome, {}, 0.0, inductive=True)
+    data = json.loads(counterexample.write(tmp_path, config, report).read_text(encoding="utf-8"))
+    assert data["contact"] is True
+
+
+@pytest.mark.parametrize("id_", ["APP-2", "LAT-1", "SEP-1", "CRS-1", "NEAR-1", "TTC-1", "FEA-2", "UNC-1"])
+def test_each_kind_of_claim_has_a_recording_and_the_shipped_margin_keeps_clear(id_, tmp_path):
+    config = vehicle_file.load(CAR)
+    claim = next(c for c in CLAIMS if c.id == id_)
+    outcome = engine.run(claim, claim.scopes[-1], config, next(iter(claim.controls.values())))
+    report = jobs.Report(id_, "", "", claim.scopes[-1], False, outcome, {}, 0.0)
+    data = json.loads(counterexample.write(tmp_path, config, report).read_text(encoding="utf-8"))
+    assert (tmp_path / data["recording"]).is_dir()
+    assert data["contact"] is False  # the control was wrong, not the shipped code
+
+
+def test_what_no_road_can_show_has_no_recording(tmp_path, capsys):
+    claim = next(c for c in CLAIMS if c.id == "STOP-1")
+    outcome = engine.run(claim, VEHICLE, vehicle_file.load(CAR), claim.controls["no floor"])
+    report = jobs.Report("STOP-1", "", "", VEHICLE, False, outcome, {}, 0.0)
+    file = counterexample.write(tmp_path, vehicle_file.load(CAR), report)
+    assert json.loads(file.read_text(encoding="utf-8"))["reason"] == "this claim is about no object on a road"
+    assert "no recording" in counterexample.told(file)
 
 
 @pytest.mark.parametrize("id_", ["FALL-5", "FALL-6"])
@@ -121,6 +180,7 @@ def test_a_counterexample_that_only_breaks_induction_is_labelled(tmp_path):
     data = json.loads(counterexample.write(tmp_path, config, report).read_text(encoding="utf-8"))
     assert data["reachable"] is False
     assert set(data["situation"]) >= {"ego_speed", "object_speed", "response"}
+    assert re.search(r"ego [\d.]+ m/s.*lead [\d.]+ m/s", data["words"])
 
 
 def test_what_is_proved_has_no_counterexample(tmp_path):

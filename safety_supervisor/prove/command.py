@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results as JSON")
     parser.add_argument("--smt2", metavar="DIR", type=Path, help="write every query as SMT-LIB 2")
     parser.add_argument(
-        "--counterexample", metavar="DIR", type=Path, help="write the numbers of each REFUTED claim, one file a claim"
+        "--counterexample", metavar="DIR", type=Path, help="write each REFUTED claim as numbers, scenario and rosbag"
     )
     parser.add_argument(
         "--witnesses", metavar="DIR", type=Path,
@@ -123,7 +123,7 @@ def _write(args: argparse.Namespace, config: Config, reports: Sequence[Report]) 
     for one in reports if args.counterexample else ():
         file = counterexample.write(args.counterexample, config, one)
         if file:
-            print(f"counterexample of {one.claim} written to {file}")
+            print(f"counterexample of {one.claim} written to {file}{counterexample.told(file)}")
     if args.smt2:
         _write_queries(args.smt2, reports)
     if args.witnesses:

@@ -16,14 +16,16 @@ import numpy as np
 import z3
 
 from safety_supervisor.core.config import Config
-from safety_supervisor.prove import solvers
+from safety_supervisor.prove import solvers, words
 from safety_supervisor.prove.claims import VEHICLE, WITHOUT, Claim, ClaimError, Group, vehicle_value
 from safety_supervisor.prove.solvers import Query
 from safety_supervisor.prove.terms import Path, Term, exact, expression_of
+from safety_supervisor.prove.words import LIKELY
 
 PROVED, REFUTED, UNKNOWN, VACUOUS = "PROVED", "REFUTED", "UNKNOWN", "VACUOUS"
 PATHS_MAX = 2000
 FEASIBILITY_MS = 250
+LIKELY_MS = 500
 CORE = "safety_supervisor.core."
 VOCABULARY = ("safety_supervisor.core.world",)
 CASES_SEEN = 10
@@ -349,18 +351,24 @@ class Exploration:
         return Outcome(result, self.paths, self.pruned, detail, values or {}, queries, self.assumptions)
 
     def _refute(self, query: Query, answer: solvers.Answer) -> Outcome:
-        values, exactly = solvers.simplest(query.negated, answer, [*self.picked, *self.names])
+        formulas = [*query.negated, *_likely(self.names)]
+        preferred = solvers.solve(formulas, LIKELY_MS, 0)
+        if preferred.status == "sat":
+            answer = preferred
+        else:
+            formulas = query.negated
+        values, exactly = solvers.simplest(formulas, answer, [*self.picked, *self.names])
         fails, text = self._replay(values, Fraction)
         fails_on_floats, float_text = self._replay(values, float)
-        words = ", ".join(f"{name} = {_decimal(values[name])}" for name in self.names)
-        words = "; ".join(filter(None, (f"{query.text} fails: {words}", text or float_text)))
+        listed = ", ".join(f"{name} = {_decimal(values[name])}" for name in self.names)
+        told = "; ".join(filter(None, (f"{query.text} fails: {listed}", text or float_text)))
         if exactly and not (fails_on_floats if fails is None else fails):
             # The formula and the code disagree: a fault of the encoding, which must pass for neither result.
-            return self._outcome(UNKNOWN, f"{words}; this does not replay", values)
+            return self._outcome(UNKNOWN, f"{told}; this does not replay", values)
         on = [kind for kind, failed in (("fractions", fails), ("floats", fails_on_floats)) if failed]
         how = f"replayed on {' and '.join(on)}" if on else "irrational, not replayed"
         step = "; this breaks the induction, the state need not be reachable" if self.claim.inductive else ""
-        return self._outcome(REFUTED, f"{words}; {how}{step}", values)
+        return self._outcome(REFUTED, f"{told}; {how}{step}", values)
 
     def _replay(self, values: Mapping[str, Fraction], kind: Callable[[Any], Any]) -> tuple[bool | None, str]:
         """Run the same body on plain numbers; return whether it fails there, and what it showed.
@@ -377,9 +385,15 @@ class Exploration:
             return None, ""
         named = conclusion if isinstance(conclusion, Mapping) else {"conclusion": conclusion}
         shown = ", ".join(f"{name} = {value}" for name, value in world.shown.items())
-        shown = "; ".join(filter(None, (shown, world.words)))
+        shown = "; ".join(filter(None, (shown, world.words or words.sentence(values))))
         broken = [text for text in world.broken if text != self.without]
         return not broken and not all(named.values()), shown
+
+
+def _likely(names: Sequence[str]) -> list[Any]:
+    """Return bounds that keep a counterexample to ordinary traffic."""
+    bounds = [(z3.Real(name), *LIKELY[name]) for name in names if name in LIKELY]
+    return [bound for x, low, high in bounds for bound in (x >= low, x <= high)]
 
 
 def _decimal(value: Fraction) -> str:

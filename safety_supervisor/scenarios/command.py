@@ -11,6 +11,7 @@ from typing import Any
 from safety_supervisor import vehicle_file
 from safety_supervisor.core.config import Config
 from safety_supervisor.replay.command import Options, replay
+from safety_supervisor.scenarios import files
 from safety_supervisor.scenarios.bag import outcome_record, write_bag
 from safety_supervisor.scenarios.run import Outcome, Run
 from safety_supervisor.scenarios.run import run as simulate
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="list the scenarios and suites")
     one = actions.add_parser("run", help="run a scenario without and with the supervisor and record it, or a suite")
     one.add_argument("name", metavar="NAME", type=_name,
-                     help=f"a scenario or suite from `scenario list`, or {ALL} for every scenario")  # fmt: skip
+                     help=f"a scenario or suite from `scenario list`, {ALL} for every scenario, or a scenario file (.json)")  # fmt: skip
     one.add_argument("--config", type=Path, metavar="FILE", help=f"vehicle file (default: {DEFAULT_VEHICLE}.yaml)")
     one.add_argument("--seed", type=_seed, default=0, metavar="N", help="of sensor noise (default: 0)")
     one.add_argument("--out", type=Path, default=Path("recordings"), metavar="DIR",
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.name in suites.SUITES:
         return suites.run(args, load(args.config))
-    chosen = list(SUITE.values()) if args.name == ALL else [find(args.name)]
+    chosen = list(SUITE.values()) if args.name == ALL else [_find(args.name)]
     config = load(args.config)
     records = [_run_one(scenario, config, args) for scenario in chosen]
     if args.json:
@@ -73,9 +74,17 @@ def default_vehicle() -> Path:
 def _name(text: str) -> str:
     """Check a name while the arguments are read, so that a wrong one is a usage error."""
     try:
-        return text if text == ALL or text in suites.SUITES else find(text).name
+        if text != ALL and text not in suites.SUITES:
+            _find(text)
+        return text
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
     except ScenarioError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _find(name: str) -> Scenario:
+    return files.load(Path(name)) if name.endswith(".json") else find(name)
 
 
 def _seed(text: str) -> int:

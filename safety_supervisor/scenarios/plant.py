@@ -8,6 +8,7 @@ Frame `world`; `x`, `y` are those of `base_link`, the rear axle.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,6 +73,16 @@ def advance(ego: Ego, config: Config, dt: float) -> Ego:
     middle = ego.yaw + travelled * curvature / 2
     return Ego(ego.t + dt, ego.x + travelled * math.cos(middle), ego.y + travelled * math.sin(middle),
                ego.yaw + travelled * curvature, speed, acceleration, curvature, ego.queue[due:])  # fmt: skip
+
+
+def scripted(ego: Ego, script: Sequence[tuple[float, float]], dt: float) -> Ego:
+    """Move `dt` [s] straight on with the acceleration of the script, (t [s], [m/s^2]) linear in between, until rest."""
+    times, values = zip(*script, strict=True)
+    wanted = float(np.interp(ego.t + dt / 2, times, values))
+    speed = max(ego.speed + wanted * dt, 0.0)
+    travelled = (ego.speed + speed) / 2 * dt
+    x, y = ego.x + travelled * math.cos(ego.yaw), ego.y + travelled * math.sin(ego.yaw)
+    return replace(ego, t=ego.t + dt, x=x, y=y, speed=speed, acceleration=(speed - ego.speed) / dt)
 
 
 def _steer(error: float, dt: float) -> float:

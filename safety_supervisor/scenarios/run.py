@@ -20,7 +20,7 @@ from safety_supervisor.core.world import Decision, Floats, Mode, Plan, nanosecon
 from safety_supervisor.messages import Gatherer
 from safety_supervisor.scenarios import policy, publish, sensors, world
 from safety_supervisor.scenarios.control import follow, steer
-from safety_supervisor.scenarios.plant import Demand, Ego, advance, command, footprint
+from safety_supervisor.scenarios.plant import Demand, Ego, advance, command, footprint, scripted
 from safety_supervisor.scenarios.publish import Message
 from safety_supervisor.scenarios.sensors import Reckoning
 from safety_supervisor.scenarios.suite import Scenario
@@ -158,7 +158,9 @@ class _Loop:
     def advance(self, t: int) -> None:
         """Move ego from `t` [ns] to the next step."""
         self.rested = self.rested + PHYSICS if self._ego.speed < STANDING else 0
-        moved = advance(self._ego, self._config, seconds(PHYSICS))
+        script = self._scenario.motion if isinstance(self.driver, _Unsupervised) else ()
+        dt = seconds(PHYSICS)
+        moved = scripted(self._ego, script, dt) if script else advance(self._ego, self._config, dt)
         self._ego = replace(moved, t=seconds(t + PHYSICS - EPOCH))  # sums of steps would drift
 
 

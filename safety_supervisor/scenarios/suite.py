@@ -49,6 +49,8 @@ class Scenario:
     """Without the supervisor this ends in a collision."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Parameters in which the vehicle differs from its file (dotted keys)."""
+    motion: tuple[tuple[float, float], ...] = ()
+    """(t [s], ego's acceleration [m/s^2]), linear in between: without supervisor ego moves by this and by no plan."""
 
     def configure(self, config: Config) -> Config:
         """Return the vehicle of this scenario; other parameters are other than those that were proved."""
