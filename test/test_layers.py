@@ -79,11 +79,8 @@ EDGES = {"ros", "replay", "prove", "scenarios", "fleet", "campaign"}
 EDGE_IMPORTS = {
     ("scenarios", "replay"),  # to write the simulated world as a bag
     ("fleet", "replay"),  # a fleet run is many replays
-<<<<<<< HEAD
     ("campaign", "scenarios"),  # faults are injected into simulated worlds
-=======
     ("prove", "scenarios"),  # to show a counterexample: a scenario, driven and recorded
->>>>>>> f235eb7 (Show a counterexample on a road: scenario file, recording and vehicle file)
 }
 CLI = "cli"  # imports every edge, inside the verb that needs it: `--help` must work without ROS
 ENTRY = "__main__"  # only calls cli

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="list the scenarios and suites")
     one = actions.add_parser("run", help="run a scenario without and with the supervisor and record it, or a suite")
     one.add_argument("name", metavar="NAME", type=_name,
-                     help=f"a scenario or suite from `scenario list`, {ALL} for every scenario, or a scenario file (.json)")  # fmt: skip
+                     help=f"a scenario or suite of `scenario list`, {ALL} scenarios, or a .json file")  # fmt: skip
     one.add_argument("--config", type=Path, metavar="FILE", help=f"vehicle file (default: {DEFAULT_VEHICLE}.yaml)")
     one.add_argument("--seed", type=_seed, default=0, metavar="N", help="of sensor noise (default: 0)")
     one.add_argument("--out", type=Path, default=Path("recordings"), metavar="DIR",
