@@ -17,7 +17,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 VENV := .venv
 # The wheels of two ROS distributions cannot share an environment.
 TEST_VENV := $(if $(filter jazzy,$(ROS_FROM_PYPI)),$(VENV),$(VENV)-$(ROS_FROM_PYPI))
-TEST_EXTRAS := test,lint,suites,proofs,colcon,ros-$(ROS_FROM_PYPI)
+TEST_EXTRAS := test,lint,suites,proofs,fleet,view,colcon,ros-$(ROS_FROM_PYPI)
 # What an installation depends on: a newer one of these and the next run installs again.
 INSTALL_INPUTS := setup.py setup.cfg requirements/constraints.txt
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt

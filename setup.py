@@ -100,6 +100,9 @@ setup(
         "campaign": ["atheris", "mutmut>=3"],  # fuzzing and mutation: hours, so not part of the tests
         "lint": ["ruff", "mypy", "types-PyYAML", "types-tqdm"],
         "suites": ["matplotlib", "pyarrow"],  # pictures of the suites, and rows as Parquet instead of CSV
+        # Many recordings at once, Parquet files and questions about them; matplotlib draws the answer to one.
+        "fleet": ["dask[distributed]", "duckdb", "pyarrow", "matplotlib"],
+        "view": ["foxglove-sdk"],  # MCAP with Foxglove schemas, and the live view of a recording
         "proofs": ["cvc5"],  # the second solver, which re-checks what the first one says
         "ros-jazzy": ros_wheels("jazzy"),
         "ros-kilted": ros_wheels("kilted"),

@@ -62,6 +62,8 @@ VERBS = (
     Verb("explain", "explain one decision of a recording", "safety_supervisor.replay.explain"),
     Verb("diff", "compare two runs of the supervisor", "safety_supervisor.replay.diff"),
     Verb("inspect", "list what is in a recording and what is missing", "safety_supervisor.replay.inspect"),
+    Verb("fleet", "replay many recordings under many parameter sets", "safety_supervisor.fleet.command"),
+    Verb("ask", "ask the results of fleet runs", "safety_supervisor.fleet.ask"),
     Verb("prove", "prove the envelope for a vehicle's parameters", "safety_supervisor.prove.command"),
     Verb("scenario", "simulate a scenario in closed loop", "safety_supervisor.scenarios.command"),
     Verb(
@@ -182,6 +184,8 @@ def _expected(error: Exception) -> bool:
         ("safety_supervisor.replay.bag", "BagError"),
         ("safety_supervisor.replay.replay", "ReplayError"),
         ("safety_supervisor.scenarios.suites.suite", "SuiteError"),
+        ("safety_supervisor.replay.tables", "TableError"),
+        ("safety_supervisor.fleet.errors", "FleetError"),
     ):
         kind = getattr(sys.modules.get(module), name, None)  # not loaded: not raised
         if kind is not None and isinstance(error, kind):

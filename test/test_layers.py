@@ -99,7 +99,9 @@ OWNERS = {
     "dask": "fleet",
     "distributed": "fleet",
     "duckdb": "fleet",
-    "pyarrow": "fleet",
+    "pyarrow": "replay",
+    "foxglove": "replay",
+    "matplotlib": "fleet",
 }
 ALSO = {("mcap", "ros")}  # the flight recorder writes what replay reads
 MESSAGE_SUFFIXES = ("_msgs", "_srvs", "_interfaces")  # generated ROS packages: they come with rclpy

@@ -83,15 +83,15 @@ def parameter_set(bag: Bag, options: Options, mapping: Names) -> tuple[Config, s
         config, source = profile.config, "derived from the topics of the bag"
         notes = [*profile.notes, *(f"not in the bag: {what}" for what in profile.missing)]
     if options.values:
-        config = with_values(config, _settings(options.values, config))
+        config = with_values(config, settings(options.values, config))
         source += ", with --set " + " ".join(options.values)
     return config, source, notes
 
 
-def _settings(pairs: Sequence[str], config: Config) -> dict[str, Any]:
+def settings(pairs: Sequence[str], config: Config) -> dict[str, Any]:
     """Read `key=value` pairs; every key must exist."""
     known = list(_dotted(to_mapping(config), ""))
-    settings = {}
+    found = {}
     for pair in pairs:
         key, sign, text = pair.partition("=")
         if not sign or not key:
@@ -101,10 +101,10 @@ def _settings(pairs: Sequence[str], config: Config) -> dict[str, Any]:
             hint = f", did you mean {close[0]}?" if close else ""
             raise ConfigError(f"--set {pair}: unknown key {key}{hint}")
         try:
-            settings[key] = _number(yaml.safe_load(text))
+            found[key] = _number(yaml.safe_load(text))
         except yaml.YAMLError:
             raise ConfigError(f"--set {pair}: {text!r} is not a value") from None
-    return settings
+    return found
 
 
 def _number(value: Any) -> Any:
