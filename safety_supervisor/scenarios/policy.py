@@ -64,7 +64,7 @@ class Trajectory:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lead:
+class Lead:
     """A body ahead as the policy presumes it: station of its near end [m] and speed along the road [m/s]."""
 
     station: float
@@ -76,21 +76,21 @@ def plan(policy: Policy, world: World, ego: Ego, config: Config) -> Trajectory:
     station, offset, direction = world.road.locate(ego.x, ego.y)
     leads = [_presumed(policy, actor, ego.t) for actor in world.actors if actor.name not in policy.blind]
     ahead = [lead for lead in leads if lead is not None and lead.station > station + config.vehicle.front]
-    travelled, speed = _longitudinal(policy, ego, station + config.vehicle.front, ahead)
+    travelled, speed = longitudinal(policy, ego, station + config.vehicle.front, ahead)
     slope = math.tan(min(max(ego.yaw - direction, -0.5), 0.5))
     side, turn = _return_to_lane(travelled, offset, slope, policy.offset, ego.speed)
     x, y, yaw = world.road.pose(station + travelled, side)
     return Trajectory(np.arange(POINTS, dtype=np.float64) * STEP, x, y, yaw + np.arctan(turn), speed)
 
 
-def _presumed(policy: Policy, actor: Actor, t: float) -> _Lead | None:
+def _presumed(policy: Policy, actor: Actor, t: float) -> Lead | None:
     station, offset, along, _ = actor.motion(max(t - policy.reaction, 0.0))
     if abs(offset - policy.offset) > LANE_HALF_WIDTH:
         return None
-    return _Lead(station + along * min(policy.reaction, t) - actor.kind.length / 2, along)
+    return Lead(station + along * min(policy.reaction, t) - actor.kind.length / 2, along)
 
 
-def _longitudinal(policy: Policy, ego: Ego, front: float, leads: list[_Lead]) -> tuple[Floats, Floats]:
+def longitudinal(policy: Policy, ego: Ego, front: float, leads: list[Lead]) -> tuple[Floats, Floats]:
     """Return distance travelled [m] and speed [m/s] at each point."""
     travelled, speed = np.zeros(POINTS), np.zeros(POINTS)
     s, v, a = 0.0, ego.speed, ego.acceleration

@@ -45,7 +45,9 @@ class Body:
     motion: Floats
     """(T, 5): x, y [m] of the centre, yaw [rad], vx, vy [m/s] at each physics step; its last row goes on for ever."""
     solid: bool = True
-    """False for what ego can drive under or over (bridge, sign, plate): radar sees it, nobody collides with it."""
+    """False for what ego can drive under or over (bridge, sign, ghost): radar sees it, nobody collides with it."""
+    nearest: float = 0.0
+    """No sensor sees it from closer than this [m]: what is overhead leaves the beam from below."""
 
     def at(self, step: int) -> Floats:
         """Return the row (5,) of one physics step."""
@@ -87,9 +89,16 @@ def prolonged(case: Case, lead_in: float) -> Case:
     return replace(case, bodies=tuple(bodies), steps=case.steps + n, start=start)
 
 
-def bodies_at(bodies: tuple[Body, ...], step: int) -> Bodies:
-    """Return bodies as the sensor models see them at one physics step."""
+HIDDEN = 1e8
+"""Where a body is put [m] that no sensor sees."""
+
+
+def bodies_at(bodies: tuple[Body, ...], step: int, eye: tuple[float, float] | None = None) -> Bodies:
+    """Return bodies at one physics step; seen from `eye`, what is too near to be seen is far away."""
     rows = np.array([b.at(step) for b in bodies]).reshape(-1, 5)
+    if eye is not None and len(rows):
+        away = np.hypot(rows[:, 0] - eye[0], rows[:, 1] - eye[1])
+        rows[away < np.array([b.nearest for b in bodies]), 0] = HIDDEN
     half = np.array([(b.kind.length / 2, b.kind.width / 2) for b in bodies]).reshape(-1, 1, 2)
     names, kinds = tuple(b.name for b in bodies), tuple(b.kind for b in bodies)
     return Bodies(names, kinds, rows[:, :3], rows[:, 3:], place(UNIT_CORNERS * half, rows[:, :3]))

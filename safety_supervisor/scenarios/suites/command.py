@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, config: Config) -> int:
     options = Options(sensed, args.seed, _data(suite, args.data), args.hours)
     config = suite.configure(config, options)
     began = time.monotonic()
-    result = execute(suite, config, options, args.jobs, args.sample)
+    result = execute(suite, config, options, args.jobs, args.sample or suite.usual)
     print(f"{suite.name}: {suite.title}")
     print("\n".join(_lines(result.summary)))
     print(f"  vehicle: {_vehicle(config)}")

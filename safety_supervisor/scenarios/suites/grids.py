@@ -48,6 +48,7 @@ class GridSuite:
     title: str
     picture: Picture
     needs: str | None = None
+    usual: int | None = None
 
     def specs(self, options: Options) -> Sequence[Spec]:
         """Return every case; a stratum has the same speeds."""

@@ -57,6 +57,13 @@ class Driver(Protocol):
         """Return time [s from now], station [m] and speed [m/s] of the plan's points."""
 
 
+class Past(Protocol):
+    """How ego was driven, whatever is decided about it."""
+
+    def at(self, t: float) -> tuple[float, float]:
+        """Return station [m] and speed [m/s] at `t` [s]."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blind:
     """Sees nothing: it goes on with the speed that ego has."""
@@ -121,17 +128,21 @@ def run(
     over: Over = never,
     keep: list[Tick] | None = None,
     decisions: list[Decision] | None = None,
+    past: Past | None = None,
 ) -> Outcome:
     """Run one case; `sensed` is the seed of the sensor models, None for perfect sensors.
 
-    Every tick is appended to `keep`, every decision to `decisions`, when they are given.
+    Every tick is appended to `keep`, every decision to `decisions`, when they are given. With `past` the loop is open:
+    ego moves as it did, and nothing is hit.
     """
-    loop = _Loop(case, config, sensed, driver or Blind())
+    loop = _Loop(case, config, sensed, driver or Blind(), past)
     hit, impact = "", 0.0
     for step in range(case.steps):
-        hit, impact = loop.contact(step)
-        if hit or over(step, loop.station, loop.speed) or (loop.speed <= 0.0 and loop.untouched(step)):
-            break
+        if past is None:
+            hit, impact = loop.contact(step)
+            rests = driver is None and loop.speed <= 0.0 and loop.untouched(step)  # a blind policy does not start again
+            if hit or rests or over(step, loop.station, loop.speed):
+                break
         loop.advance(step)
     if keep is not None:
         keep.extend(loop.ticks)
@@ -143,8 +154,8 @@ def run(
 class _Loop:
     """One case under way."""
 
-    def __init__(self, case: Case, config: Config, sensed: int | None, driver: Driver) -> None:
-        self._case, self._config, self._driver = case, config, driver
+    def __init__(self, case: Case, config: Config, sensed: int | None, driver: Driver, past: Past | None) -> None:
+        self._case, self._config, self._driver, self._past = case, config, driver, past
         self.station, self.speed, self._acceleration = case.start, case.speed, 0.0
         self._every = max(round(config.timing.period / case.dt), 1)
         self._delay = round(config.timing.actuation_delay / case.dt)
@@ -175,6 +186,9 @@ class _Loop:
         self._senses.look(step, x, y, yaw, self.speed, self._curvature())
         if step % self._every == 0:
             self._tick(step)
+        if self._past is not None:
+            self.station, self.speed = self._past.at((step + 1) * case.dt)
+            return
         self._asked.append(self._demand)
         asked = self._asked[step - self._delay] if step >= self._delay else 0.0
         self._acceleration = actuated(self._acceleration, asked, case.dt, config)
@@ -330,7 +344,7 @@ class _Perfect:
 
 def perfect_tracks(case: Case, outlines: list[Floats], step: int, ego: Odometry, config: Config) -> Tracks:
     """Return the outline points that any radar of the vehicle has in view and in sight, as tracks without error."""
-    bodies = bodies_at(case.bodies, step)
+    bodies = bodies_at(case.bodies, step, (ego.x, ego.y))
     owner = np.repeat(np.arange(len(outlines)), [len(o) for o in outlines])
     local = np.concatenate([np.zeros((0, 2)), *outlines])
     pose = bodies.pose[owner]
@@ -398,7 +412,7 @@ class _Modelled:
 
     def _scan(self, t: int, step: int, ego: Ego) -> None:
         """Scan the world at `t` [ns], which may lie between the step before and this one."""
-        then, bodies = ego, bodies_at(self._case.bodies, step)
+        then, bodies = ego, bodies_at(self._case.bodies, step, (ego.x, ego.y))
         late = ego.t - seconds(t)
         if self._before is not None and late > 1e-6:
             then = replace(ego, t=seconds(t), x=ego.x - late * ego.speed * np.cos(ego.yaw),

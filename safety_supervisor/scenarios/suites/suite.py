@@ -71,6 +71,10 @@ class Suite(Protocol):
     @property
     def picture(self) -> Picture: ...
 
+    @property
+    def usual(self) -> int | None:
+        """Size of the sample when none is asked for; None for every case."""
+
     def specs(self, options: Options) -> Sequence[Spec]:
         """Return every case of the suite, in order of id."""
 

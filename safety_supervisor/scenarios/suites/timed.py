@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from safety_supervisor.core.config import Config, to_mapping, with_values
-from safety_supervisor.scenarios.suites import loop, ncap
+from safety_supervisor.scenarios.suites import alks, loop, ncap
 from safety_supervisor.scenarios.suites.case import Case
 from safety_supervisor.scenarios.suites.grids import PERFECT, case_seed
 from safety_supervisor.scenarios.suites.suite import Options, Picture, Row, Spec, SuiteError, row
@@ -48,6 +48,8 @@ class TimedSuite:
     picture: Picture
     read: Callable[[Path], Sequence[Listed]]
     build: Callable[[Path, int, Config], Case]
+    usual: int | None = None
+    """Size of the sample when none is asked for; None for every case."""
 
     def specs(self, options: Options) -> Sequence[Spec]:
         """Return every case of the table."""
@@ -133,9 +135,8 @@ def _tests(folder: Path, part: str) -> dict[int, ncap.Test]:
 
 
 def _listed_tests(part: str, folder: Path) -> Sequence[Listed]:
-    return [
-        Listed(t.row, t.name, ncap.key(t), ncap.parameters(t)) for t in _tests(folder, part).values()
-    ]
+    tests = _tests(folder, part).values()
+    return [Listed(t.row, t.name, ncap.key(t), ncap.parameters(t)) for t in tests]
 
 
 def _test_case(part: str, folder: Path, id_: int, config: Config) -> Case:
@@ -153,3 +154,23 @@ NCAP = (
     _ncap("ncap-2023-c2c", "Euro NCAP AEB car to car 2023", "AEB_C2C_2023"),
     _ncap("ncap-2023-vru", "Euro NCAP AEB vulnerable road users 2023", "AEB_VRU_2023"),
 )
+
+
+# --- UN R157 Annex 5 ------------------------------------------------------------------------------------------
+
+ALKS_SAMPLE = 600
+"""Cases of the alks suite when no other number is asked for."""
+
+
+def _listed_alks(folder: Path) -> Sequence[Listed]:
+    listed = []
+    for i, (test, values) in enumerate(alks.read(folder)):
+        told = alks.parameters(test, values)
+        listed.append(Listed(i, f"{test} {told['ego_kph']:.4g}", (i,), told))
+    return listed
+
+
+ALKS = TimedSuite(
+    "alks", "UN R157 Annex 5 tests of the OSC-ALKS-scenarios", "alks_openscenario",
+    Picture("ego_kph", "test", (), "ego [km/h]", "test"), _listed_alks, alks.case, ALKS_SAMPLE,
+)  # fmt: skip
