@@ -203,15 +203,16 @@ def test_rows_are_written_as_csv_where_pyarrow_is_missing(tmp_path, monkeypatch)
 def test_a_picture_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     rows = [
-        {"x": x, "y": y, "p": 1, "collision": x > 2, "collision_without": y > 1, "collision_bound": x > 3}
+        {"x": x, "y": y, "p": 1, "collision": x > 2, "collision_without": y > 1, "collision_bound": x > 3,
+         "stops": "FIRM_STOP" if x == 0 else ""}
         for x in range(5)
         for y in range(3)
-    ]
+    ]  # fmt: skip
     shape = picture.Picture("x", "y", ("p",), "x [m]", "y [m/s]")
     assert picture.draw(rows, shape, "title", tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     kinds = {picture.outcome_of(r) for r in rows}
-    assert kinds == set(range(5))
+    assert kinds == set(range(6))
 
 
 def test_a_suite_that_does_not_exist_is_refused():

@@ -13,10 +13,12 @@ import numpy as np
 from safety_supervisor.core.world import Floats
 from safety_supervisor.scenarios.suites.suite import Picture, Row
 
-NOTHING, AVOIDED, LEFT, UNAVOIDABLE, NEW = range(5)
-NAMES = ("no collision without reaction", "avoided", "left, avoidable by braking", "left, unavoidable by braking",
-         "new: caused by acting")
-COLOURS = ("#e9edf2", "#4c9f70", "#e08214", "#7f7f7f", "#c51b7d")
+NOTHING, STOPPED, AVOIDED, LEFT, UNAVOIDABLE, NEW = range(6)
+NAMES = (
+    "no collision without reaction", "none without reaction, but a stop", "avoided", "left, avoidable by braking",
+    "left, unavoidable by braking", "new: caused by acting",
+)  # fmt: skip
+COLOURS = ("#e9edf2", "#9ecae1", "#4c9f70", "#e08214", "#7f7f7f", "#c51b7d")
 DPI = 110
 
 
@@ -26,7 +28,9 @@ def outcome_of(r: Row) -> int:
         if not r["collision_without"]:
             return NEW
         return UNAVOIDABLE if r["collision_bound"] else LEFT
-    return AVOIDED if r["collision_without"] else NOTHING
+    if r["collision_without"]:
+        return AVOIDED
+    return STOPPED if r["stops"] else NOTHING
 
 
 def draw(rows: Sequence[Row], picture: Picture, title: str, path: Path) -> bool:
@@ -107,7 +111,7 @@ def _boundary(axis: Any, bound: Floats) -> None:
 def _legend(figure: Any, plt: Any) -> None:
     patches = [plt.Rectangle((0, 0), 1, 1, facecolor=c, edgecolor="#888888") for c in COLOURS]
     line = plt.Line2D([], [], color="black", lw=1.2)
-    figure.legend([*patches, line], [*NAMES, "boundary of the physically avoidable"], loc="lower center", ncols=3,
+    figure.legend([*patches, line], [*NAMES, "boundary of the physically avoidable"], loc="lower center", ncols=4,
                   fontsize=8, frameon=False)  # fmt: skip
 
 

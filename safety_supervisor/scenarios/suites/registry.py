@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from safety_supervisor.scenarios.suites import grids, timed, traffic
+from safety_supervisor.scenarios.suites import grids, nuisance, timed, traffic
 from safety_supervisor.scenarios.suites.pool import Work
 from safety_supervisor.scenarios.suites.suite import Suite, SuiteError
 
-SUITES: dict[str, Suite] = {s.name: s for s in (*grids.SUITES, *timed.NCAP, timed.ALKS, traffic.TRAFFIC)}
+SUITES: dict[str, Suite] = {
+    s.name: s for s in (*grids.SUITES, *timed.NCAP, timed.ALKS, traffic.TRAFFIC, nuisance.NUISANCE)
+}
 
 
 def find(name: str) -> Suite:
