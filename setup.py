@@ -93,6 +93,7 @@ setup(
             "pytest-timeout",
             "pytest-xdist>=3",
             "coverage[toml]",
+            "websockets",  # a viewer for the live view
             "tomli; python_version < '3.11'",
             "catkin_pkg",
             "selenium",  # drives the browser that opens the report; the tests skip where there is no chromium

@@ -62,6 +62,8 @@ VERBS = (
     Verb("explain", "explain one decision of a recording", "safety_supervisor.replay.explain"),
     Verb("diff", "compare two runs of the supervisor", "safety_supervisor.replay.diff"),
     Verb("inspect", "list what is in a recording and what is missing", "safety_supervisor.replay.inspect"),
+    Verb("export", "write decisions, tracks and occurrences as tables", "safety_supervisor.replay.export"),
+    Verb("view", "show a recording live in Foxglove", "safety_supervisor.replay.view"),
     Verb("fleet", "replay many recordings under many parameter sets", "safety_supervisor.fleet.command"),
     Verb("ask", "ask the results of fleet runs", "safety_supervisor.fleet.ask"),
     Verb("prove", "prove the envelope for a vehicle's parameters", "safety_supervisor.prove.command"),

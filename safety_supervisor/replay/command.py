@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import json
 import os
@@ -16,6 +17,7 @@ from safety_supervisor.core.world import Decision, Mode
 from safety_supervisor.messages import decision_record, json_line
 from safety_supervisor.replay import report
 from safety_supervisor.replay.bag import open_bags
+from safety_supervisor.replay.export import FORMS, export
 from safety_supervisor.replay.inputs import (
     EACH,
     JOIN,
@@ -29,8 +31,10 @@ from safety_supervisor.replay.inputs import (
     stems,
 )
 from safety_supervisor.replay.mapping import suggest, to_text
+from safety_supervisor.replay.mcap_out import McapOut
 from safety_supervisor.replay.replay import Run, ghost_path, scenario_outcome
 from safety_supervisor.replay.results import Collector, rank, summary, timing
+from safety_supervisor.replay.tables import TableError, require_parquet
 
 __all__ = ["Options", "add_arguments", "replay", "run"]
 
@@ -52,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fail-on", metavar="MODE", type=str.upper, choices=modes, help=f"exit 1 if reached: {', '.join(modes)}"
     )
+    parser.add_argument("--export", choices=FORMS, help="write decisions, tracks and occurrences as tables too")
+    parser.add_argument("--mcap", metavar="FILE", type=Path, help="write an MCAP file for Foxglove too")
     parser.add_argument("--no-report", action="store_true", help="write no report.html")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
 
@@ -62,8 +68,13 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path(f"replay_{stem(args.bags[0])}")
     progress = sys.stderr.isatty() and not args.quiet
     options = Options(
-        args.config, args.set, not args.no_report, progress, args.quiet, args.mapping, args.start, args.end
-    )
+        args.config, args.set, not args.no_report, progress, args.quiet, args.mapping, args.start, args.end,
+        args.export, args.mcap,
+    )  # fmt: skip
+    if args.export == "parquet":
+        require_parquet()
+    if args.mcap is not None and len(groups) > 1:
+        raise TableError(f"--mcap {args.mcap}: one file cannot hold {len(groups)} recordings; replay them one by one")
     failed = False
     for group, name in zip(groups, stems(groups), strict=True):
         target = out if len(groups) == 1 else out / name
@@ -109,6 +120,8 @@ def replay(path: Path | Sequence[Path], out: Path, options: Options | None = Non
         finally:
             for name in FILES:
                 (out / (name + PART)).unlink(missing_ok=True)
+    if options.export:
+        export(out / FILES[0], out, options.export)
     if not options.quiet:
         _conclude(result, out)
     return result
@@ -121,7 +134,9 @@ def _written(ready: Prepared, out: Path, options: Options) -> dict[str, Any]:
     pictures = report.Pictures(replayed.config) if options.report else None
     began = time.perf_counter()
     recorded = replayed.compared()
-    with (out / (FILES[0] + PART)).open("w", encoding="utf-8", newline="\n") as lines:
+    part = out / (FILES[0] + PART)
+    mcap = McapOut(options.mcap, replayed.config) if options.mcap else contextlib.nullcontext()
+    with part.open("w", encoding="utf-8", newline="\n") as lines, mcap as foxglove:
         for decision in _with_progress(replayed, options.progress):
             line = json_line(decision_record(decision))
             lines.write(line + "\n")
@@ -131,6 +146,8 @@ def _written(ready: Prepared, out: Path, options: Options) -> dict[str, Any]:
                 collector.agreement.add(before, decision, line)
             if pictures is not None:
                 pictures.add(decision)
+            if foxglove is not None:
+                foxglove.add(decision)
     total = time.perf_counter() - began
     duration = (collector.end - collector.start) / 1e9
     result = summary(replayed, collector, ready.source, ready.notes, timing(replayed.tick_seconds, total, duration))

@@ -38,6 +38,10 @@ class Options:
     mapping: Path | None = None
     start: str | None = None
     end: str | None = None
+    export: str | None = None
+    """Tables beside the decisions: csv or parquet."""
+    mcap: Path | None = None
+    """MCAP file with Foxglove schemas to be written."""
 
 
 @dataclass(slots=True)
