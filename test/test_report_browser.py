@@ -63,9 +63,10 @@ def report(browser, page):
 
 
 def opened(browser, address):
+    """Open a page and wait for its load event, which comes when everything is there, and not earlier."""
     browser.get("about:blank")
     browser.get(address)
-    until(lambda: browser.execute_script("return document.body && document.body.dataset.ready") == "all", "the page")
+    assert browser.execute_script("return document.body.dataset.ready") == "all"
 
 
 def until(holds, what, limit=90.0):

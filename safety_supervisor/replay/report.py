@@ -26,6 +26,7 @@ from safety_supervisor.core.health import severity_of
 from safety_supervisor.core.world import (
     Decision,
     Echo,
+    Finding,
     Floats,
     Mode,
     Odometry,
@@ -226,8 +227,12 @@ def _picture(decision: Decision, cap: float = math.nan) -> dict[str, Any]:
         "o": _objects(decision),
         "u": _arcs(decision),
         "r": [[r.code.value, r.text] for r in decision.reasons[:4]],
-        "h": [[f.code.value, f"{f.source}: {f.text}"] for f in decision.health.findings[:4]],
+        "h": [[f.code.value, _finding(f)] for f in decision.health.findings[:4]],
     }
+
+
+def _finding(finding: Finding) -> str:
+    return finding.text if finding.source in finding.text else f"{finding.source}: {finding.text}"
 
 
 def _r(value: float, digits: int = 2) -> float | None:

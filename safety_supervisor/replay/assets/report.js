@@ -72,7 +72,12 @@ const plainMode = (mode) => mode.replaceAll("_", " ").toLowerCase();
 function story() {
   // What happened, in a sentence or two.
   const all = S.interventions, total = all.length + D.left_out.interventions;
-  if (!total) return `The policy's plan was passed in every tick after start-up.`;
+  if (!S.ticks) return "There is no tick in it.";
+  if (!total && !S.modes.NOMINAL) {
+    const waiting = D.lanes.filter((lane) => lane.runs.some((r) => r[1] >= S.duration_s)).map((lane) => lane.name);
+    return `It never began to supervise: no plan was passed, and nothing was braked.${waiting.length ? ` Wanting until the end: ${waiting.join(", ")}.` : ""}`;
+  }
+  if (!total) return "The policy's plan was passed in every tick after start-up.";
   const order = ["SPEED_CAP", "STANDSTILL", "COMFORT_STOP", "FIRM_STOP", "UNABLE", "EMERGENCY_STOP"];
   const worst = all.reduce((a, b) => (order.indexOf(b.mode) > order.indexOf(a.mode) ? b : a));
   const which = total === 1 ? "One intervention" : `${total} interventions, the strongest`;
@@ -564,6 +569,8 @@ function figure() {
     domain: range, title: { text: title, font: { size: 11 } }, gridcolor: line, zerolinecolor: soft, tickfont: { size: 10 }, automargin: true, nticks: 5, ...(more || {}),
   });
   const finite = Object.entries(C.values).filter(([n]) => n.startsWith("margin ")).flatMap(([, v]) => v).filter((v) => v !== null);
+  const near = Object.entries(C.values).filter(([n]) => n.startsWith("margin ") && n !== "margin clear_distance").flatMap(([, v]) => v).filter((v) => v !== null);
+  const high = Math.min(80, Math.max(10, 1.15 * (near.length ? near : finite).reduce((a, v) => Math.max(a, v), 0)));
   const low = finite.length ? Math.min(0, finite.reduce((a, v) => Math.min(a, Math.max(v, -30)), 0)) - 2 : -1;
   return {
     traces,
@@ -575,7 +582,7 @@ function figure() {
       xaxis: { title: { text: "seconds", font: { size: 11 }, standoff: 4 }, gridcolor: line, zeroline: false, anchor: "y4", range: [0, Math.max(S.duration_s, 0.1)], tickfont: { size: 10 } },
       yaxis: axis(domain(0, 1), "", { fixedrange: true, showgrid: false, zeroline: false, nticks: undefined, range: [-1.7 - D.lanes.length + 0.4, 0.9],
         tickmode: "array", tickvals: names.map((_, i) => (i ? -0.7 - i : 0)), ticktext: names.map((n) => shortened(n, narrow)) }),
-      yaxis2: axis(domain(2, 3), "margin [m]", { range: [low, 80] }),
+      yaxis2: axis(domain(2, 3), "margin [m]", { range: [low, high] }),
       yaxis3: axis(domain(4, 5), "speed [m/s]", { rangemode: "tozero" }),
       yaxis4: axis(domain(6, 7), "demand [m/s²]"),
     },
@@ -586,13 +593,13 @@ function timeline() {
   if (!plots.isConnected) byId("plots").prepend(plots);
   if (typeof Plotly === "undefined") {
     byId("plots").replaceChildren(element("p", "The timeline needs plotly, which was not installed when this page was made.", { class: "none" }));
-    return;
+    return undefined;
   }
   const { traces, layout } = figure();
   const kept = plots._fullLayout && plots._fullLayout.xaxis.range; // a zoom outlives a change of colours
   if (kept) layout.xaxis.range = kept.slice();
-  Plotly.react(plots, traces, layout, { displayModeBar: false, responsive: true, doubleClick: false, scrollZoom: false }).then(cursor);
-  if (plots.dataset.wired) return;
+  const drawn = Plotly.react(plots, traces, layout, { displayModeBar: false, responsive: true, doubleClick: false, scrollZoom: false }).then(cursor);
+  if (plots.dataset.wired) return drawn;
   plots.dataset.wired = "1";
   plots.on("plotly_click", (event) => {
     const p = event.points[0];
@@ -601,6 +608,7 @@ function timeline() {
   plots.on("plotly_doubleclick", () => Plotly.relayout(plots, { "xaxis.range": [0, Math.max(S.duration_s, 0.1)] }));
   plots.on("plotly_afterplot", cursor);
   plots.on("plotly_relayout", cursor);
+  return drawn;
 }
 
 function chips() {
@@ -733,7 +741,21 @@ function named() {
   return found ? Number(found[1]) : null;
 }
 
+function held() {
+  // Whoever waits for the load event (a screenshot, a print from the command line) shall see the whole page: a frame that
+  // is still being written keeps it back until the pictures are unpacked.
+  const frame = element("iframe", null, { hidden: "", "aria-hidden": "true" });
+  document.body.append(frame);
+  frame.contentDocument.open();
+  return () => { frame.contentDocument.close(); frame.remove(); };
+}
+
 async function start() {
+  const release = held();
+  try { await fill(); } finally { release(); }
+}
+
+async function fill() {
   theme(false);
   byId("theme").addEventListener("click", () => theme(true));
   byId("print").addEventListener("click", () => print());
@@ -749,13 +771,13 @@ async function start() {
   }
   const frames = JSON.parse(await unpacked("frames"));
   [T, F] = [frames.t, frames.v];
-  if (F.length && F.every((f) => f.e[3] === null || Math.abs(f.e[3]) < 5)) zoomed = 80;
+  if (F.length && F.every((f) => f.e[3] === null || Math.abs(f.e[3]) < 5)) zoomed = 90;
   wire();
   const first = S.interventions.find((i) => i.mode !== "INIT"), at = named();
   seek(at !== null ? at : first ? first.decided_s ?? first.start_s : 0);
   const library = await unpacked("plotly");
   if (library) document.head.append(element("script", library));
-  timeline();
+  await timeline();
   document.body.dataset.ready = "all";
 }
 
