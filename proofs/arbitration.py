@@ -1,7 +1,7 @@
 """The arbitration, decided by trying every case of the shipped function: 8 modes x latched or not x all facts.
 
 Assumptions
-    A1  `arbitrate` fills in the facts truthfully (debounce, dwell and standstill timers; test/test_arbitration.py).
+    A1  `arbitrate` fills in the facts truthfully (debounce, dwell and standstill timers): ARB-12 of proofs/timers.py.
     A2  A driver's takeover reaches the supervisor as an input.
 
 Rank: UNABLE counts as EMERGENCY_STOP; STANDSTILL is the end state, ego stands and is held there.

@@ -15,12 +15,13 @@ Assumptions, by name:
 
 from fractions import Fraction
 
-from safety_supervisor.core import envelopes
+from safety_supervisor.core import envelopes, motion
 from safety_supervisor.core.config import Timing
 from safety_supervisor.prove.claims import RANGES, VEHICLE, WITHOUT, Dual, claim
 
 F1, WAY = "F1 within the commit interval", "F2 ego comes no farther than that takes it"
 F2, A4 = "F2 ego accelerates by at most acceleration", "A4 the object brakes by at most object_brake_max"
+ACTUATION = "F1 a command acts within actuation_delay"
 TICK, GATE = "F1 the next tick binds within period + overrun", "F1 the gate waits for gate_timeout at most"
 
 
@@ -44,6 +45,7 @@ def without_the_gate(timing):
         "the gate forgotten": {"commit": without_the_gate},
         "a tick later than admitted": {WITHOUT: TICK},
         "a slower gate": {WITHOUT: GATE},
+        "slower brakes": {WITHOUT: ACTUATION},
     },
 )
 def commit_interval(world, commit=Timing.commit.fget):
@@ -54,7 +56,15 @@ def commit_interval(world, commit=Timing.commit.fget):
     held = commit(timing)
     late = timing.period + timing.overrun
     tight = (held == late) | (held == timing.gate_timeout)
-    return {"next tick": tick <= held, "gate": silence <= held, "tight": tight}
+    # From the detection until wheels brake: the input's age, then tick or gate, then the actuation.
+    age, actuation = world.real("input age", 0), world.real("actuation takes", 0)
+    world.assume(ACTUATION, actuation <= timing.actuation_delay)
+    response = age + held + timing.actuation_delay
+    return {
+        "next tick": age + tick + actuation <= response,
+        "gate": age + silence + actuation <= response,
+        "tight": tight,
+    }
 
 
 def worst_case(world):
@@ -147,3 +157,31 @@ def braking_object(world, share=1):
     world.show("margin at the tick", passed)
     world.show("margin of the fallback then", margin)
     return margin >= passed
+
+
+@claim(
+    "FEA-5",
+    "Oncoming, crossing, near: ego's way since the tick and the needs of the fallback then are within what it counted.",
+    basis="the margins of APP-2, OPP-3, SEP-1, CRS-1 and NEAR-1 depend on ego by these two; beside ego LAT-1 speaks",
+    scopes=(RANGES,),
+    controls={
+        "response time without the commit interval": {"share": 0},
+        "ego is faster than planned": {WITHOUT: F2},
+        "ego comes farther than planned": {WITHOUT: WAY},
+        "later than the commit interval": {WITHOUT: F1},
+    },
+)
+def way_and_time(world, share=1):
+    p, acceleration, actuation, remaining, since = worst_case(world)
+    speed, then, way = world.real("ego_speed", 0), world.real("ego_speed then", 0), world.real("ego_way", 0)
+    world.assume(F1, remaining >= 0)
+    world.assume(F2, then <= speed + acceleration * since)
+    world.assume(WAY, way <= speed * since + acceleration * since * since / 2)
+    profile = (acceleration, p.assumed_brake, p.assumed_jerk)
+    counted, left = share * (since + remaining) + actuation, remaining + actuation
+    distance = motion.fallback_distance(speed, counted, *profile)
+    duration = motion.fallback_duration(speed, counted, *profile)
+    return {
+        "way": way + motion.fallback_distance(then, left, *profile) <= distance,
+        "time": since + motion.fallback_duration(then, left, *profile) <= duration,
+    }

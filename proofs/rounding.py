@@ -1,9 +1,9 @@
 """Floating point: a float margin is within EPS / 2 of the exact one, so `margin >= EPS` on floats means > 0 exactly.
 
 The shipped functions run on `Rounded` numbers: each stands for a whole range of inputs and carries the bound of the
-rounding error so far, in exact fractions. Inputs are floats and count as exact. Not covered: largest_closing (it
-chooses by comparing rounded values; test/test_envelopes.py compares it with exact fractions, and the pieces join
-without a step by TTC-4), and the geometry that makes the gap (it has its own bound, envelope.geometry_bound).
+rounding error so far, in exact fractions. Inputs are floats and count as exact. largest_closing chooses by comparing
+rounded values, which that does not cover: FLT-3 does, with a solver. Not covered: the geometry that makes the gap (it
+has its own bound, envelope.geometry_bound).
 
 It holds for one vehicle at a time: with every parameter at its worst declared value at once (brake 0.5 m/s^2, jerk
 0.5 m/s^3, a stop of kilometres) the bound would be 1.1e-9 m.
@@ -13,9 +13,10 @@ from fractions import Fraction
 from itertools import product
 from types import SimpleNamespace
 
+import numpy as np
 from safety_supervisor.core import envelopes, motion
-from safety_supervisor.prove.claims import enumerated
-from safety_supervisor.prove.rounding import Rounded
+from safety_supervisor.prove.claims import VEHICLE, WITHOUT, claim, enumerated
+from safety_supervisor.prove.rounding import UNIT, Rounded
 
 GAP = Rounded(-100, 500)
 """Gaps that a sensor can report [m]; a larger one is no hazard, a smaller one is contact."""
@@ -48,6 +49,12 @@ def margins(s):
     yield "oncoming_margin", envelopes.oncoming_margin(GAP, s.ego, s.oncoming, *rest)
     yield "opposite_margin", envelopes.opposite_margin(GAP, s.ego, s.oncoming, *rest)
     yield "path_margin", envelopes.path_margin(GAP, s.ego, Rounded(-60, 60), *rest)
+    # As core/assessment.py calls it: from the estimate to the worst end, ego's speed at its upper end.
+    off, age, reading = Rounded(0, 50), Rounded(0, 2), s.ego
+    gap, speed = envelopes.worst_end(GAP, off, Rounded(0, 1), reading, to_the_side, off, age)
+    faster = envelopes.upper_speed(reading, s.p)
+    yield "worst_end", gap
+    yield "path_margin at the worst end", envelopes.path_margin(gap, faster, speed, age + RESPONSE, s.acceleration, s.p)
     yield "lateral_margin", envelopes.lateral_margin(GAP, to_the_side, to_the_side, RESPONSE, s.p)
     yield "separation_margin", envelopes.separation_margin(GAP, s.ego, s.ahead, *rest)
     yield "crossing_margin", envelopes.crossing_margin(GAP, GAP, s.ego, to_the_side, *rest)
@@ -97,6 +104,44 @@ def rounding_of_the_cap(world, eps=motion.EPS):
         worst = max(worst, error)
         world.show("largest rounding error [m]", float(worst))
         yield "" if error < Fraction(eps) / 2 else f"{distance!r}: off by {float(error):.2g} m of stopping distance"
+
+
+CLOSING, ACCELERATION = 120, 20
+"""Closing speed and acceleration that the rule of the least time is asked about [m/s], [m/s^2]."""
+
+
+@claim(
+    "FLT-3",
+    "ttc_margin: the float is within EPS / 2 of the exact margin, also where rounding makes it take the other piece.",
+    basis="each rounding is relative, 2^-53; the choice is right up to the rounding of one product; the pieces join",
+    scopes=(VEHICLE,),
+    controls={
+        "single precision": {"unit": Fraction(1, 2**24)},
+        "the product off by more than a rounding": {WITHOUT: "one rounding of acceleration * horizon"},
+        "the quotient off by more than a rounding": {WITHOUT: "three roundings of the top"},
+    },
+)
+def rounding_of_the_horizon(world, unit=UNIT):
+    v = world.real("closing_speed", -CLOSING, CLOSING)
+    a = world.real("closing_acceleration", -ACCELERATION, ACCELERATION)
+    horizon = world.group("expected").ttc
+    whole = Rounded(-CLOSING, CLOSING) * float(horizon) + Rounded(-ACCELERATION, ACCELERATION) * float(horizon) ** 2 / 2
+    product, top, end = world.real("product"), world.real("top"), world.real("end")
+    exact = -a * horizon
+    off = unit * np.maximum(exact, -exact)
+    world.assume("one rounding of acceleration * horizon", (product >= exact - off) & (product <= exact + off))
+    # fl(product - v) has the sign of product - v: subtraction of floats is exact where it is small.
+    top_inside = np.minimum(v, product - v) > 0
+    slope = np.where(top_inside, -2 * a, 1)
+    least, most = (1 - 4 * unit) * v * v, (1 + 4 * unit) * v * v
+    world.assume("three roundings of the top", (top * slope >= least) & (top * slope <= most))
+    kept = v * horizon + a * horizon * horizon / 2
+    bound = whole.error * (unit / UNIT)
+    world.assume("the roundings of the end", (end >= kept - bound) & (end <= kept + bound))
+    floats = np.maximum(np.where(top_inside, top, end), 0)
+    difference = floats - motion.largest_closing(v, a, horizon)
+    limit = Fraction(motion.EPS) / 4  # the other quarter is for gap - closing
+    return (difference <= limit) & (difference >= -limit)
 
 
 def slices(whole, count):

@@ -166,3 +166,32 @@ def bounded_reading(world, offset=1, ratio=1):
     upper = envelopes.upper_speed(measured, p)
     least = measured + offset * p.speed_error + ratio * p.speed_error_ratio * measured
     return {"covers": measured + share * measured + error <= upper, "tight": upper == least}
+
+
+@claim(
+    "UNC-6",
+    "Lateral gap: the lateral margin at the worst end is at most that of every true state in the intervals.",
+    basis="U1, U2 on the axis from ego to the object beside it; worst_end as for the path, LAT-1 from there on",
+    controls={
+        "age ignored": {"ends": no_age},
+        "middle of the speed": {"ends": middle_of_the_speed},
+        "middle of the gap": {"ends": middle_of_the_gap},
+        "true gap outside": {WITHOUT: U1},
+        "true speed outside": {WITHOUT: U2},
+    },
+)
+def lateral_gap(world, ends=envelopes.worst_end):
+    p = world.group("envelope")
+    age, ego, response = world.real("age", 0), world.real("ego_lateral_speed"), world.real("response", 0)
+    gap_off, speed_off, bound = world.real("gap_off", 0), world.real("speed_off", 0), world.real("bound", 0)
+    gap_at_first, speed = world.real("gap_at_first"), world.real("estimated_speed")
+    true_gap, true_speed = world.real("true_gap_at_first"), world.real("true_speed_at_first")
+    world.assume(U1, true_gap >= gap_at_first - gap_off - bound)
+    world.assume(U2, true_speed >= speed - speed_off)
+    now = gap_at_first - ego * age + speed * age
+    gap, least = ends(now, gap_off, bound, ego, speed, speed_off, age)
+    at_worst = envelopes.lateral_margin(gap, ego, least, response + age, p)
+    truth = envelopes.lateral_margin(true_gap, ego, true_speed, response + age, p)
+    world.show("margin at the worst end", at_worst)
+    world.show("true margin", truth)
+    return at_worst <= truth
