@@ -22,9 +22,11 @@ from safety_supervisor.core.config import Config, ConfigError, Sensor, aliases
 from safety_supervisor.core.world import (
     NANOSECONDS,
     Arc,
+    ControlCommand,
     Decision,
     DriverMode,
     Floats,
+    Heartbeat,
     Inputs,
     Invalid,
     Mode,
@@ -32,6 +34,7 @@ from safety_supervisor.core.world import (
     Plan,
     RadarScan,
     RangeReading,
+    SeenObjects,
     Threat,
     Tracks,
     seconds,
@@ -44,6 +47,8 @@ MRM_TOPIC = "safety/mrm"
 """A stop asked for from outside, std_msgs/UInt8: the place in `REQUESTS`."""
 REQUESTS = (Mode.NOMINAL, Mode.COMFORT_STOP, Mode.FIRM_STOP, Mode.EMERGENCY_STOP)
 BODY_FRAME = "base_link"
+VEHICLE_ROLES = ("odometry", "imu", "plan", "control", "heartbeat", "objects", "driver")
+"""Inputs of the whole vehicle that are named in `inputs`."""
 ODOMETRY_FRAME = "odom"
 
 RADAR_TYPES = ("sensor_msgs/PointCloud2", "radar_msgs/RadarScan", "radar_msgs/RadarTracks")
@@ -53,11 +58,22 @@ PLAN_TYPES = (
     "nav_msgs/Path",
     "autoware_planning_msgs/Trajectory",
 )
+CONTROL_TYPES = ("geometry_msgs/TwistStamped", "autoware_control_msgs/Control", "ackermann_msgs/AckermannDriveStamped")
+OBJECT_TYPES = (
+    "geometry_msgs/PoseArray",
+    "vision_msgs/Detection3DArray",
+    "autoware_perception_msgs/PredictedObjects",
+    "autoware_perception_msgs/TrackedObjects",
+    "autoware_perception_msgs/DetectedObjects",
+)
 TYPES = {
     "odometry": ("nav_msgs/Odometry",),
     "twist": ("geometry_msgs/TwistStamped",),
     "imu": ("sensor_msgs/Imu",),
     "plan": PLAN_TYPES,
+    "control": CONTROL_TYPES,
+    "heartbeat": ("std_msgs/Empty", "std_msgs/Header"),
+    "objects": OBJECT_TYPES,
     "driver": ("std_msgs/Bool", "autoware_vehicle_msgs/ControlModeReport"),
     "release": ("std_msgs/Empty", "std_msgs/Bool"),
     "mrm": ("std_msgs/UInt8",),
@@ -79,6 +95,7 @@ AZIMUTH_FIELDS = ("azimuth", "azimuth_angle", "angle")
 AUTONOMOUS_MODES = (1, 3)
 """Control modes of autoware_vehicle_msgs in which the stack drives and brakes; in every other one a human does."""
 RETURNS_MAX, PLAN_POINTS_MAX = 100_000, 2_000
+OBJECTS_MAX = 10_000
 """More returns or points than any sensor or planner sends: a message that claims them is refused unread."""
 IMU_AGE_MAX = NANOSECONDS // 2
 """A yaw rate older than this [ns] does not replace the odometry's own."""
@@ -105,7 +122,10 @@ class Motion:
     yaw_rate: float
 
 
-World = Odometry | Motion | YawRate | RadarScan | RangeReading | Plan | DriverMode | Mode | bool | Invalid
+World = (
+    Odometry | Motion | YawRate | RadarScan | RangeReading | Plan | DriverMode | Mode | bool | Invalid
+    | ControlCommand | Heartbeat | SeenObjects
+)  # fmt: skip
 """What one message becomes; a bool is a release, a mode a stop that is asked for."""
 
 
@@ -159,7 +179,7 @@ def bindings(config: Config) -> dict[str, Binding]:
     """
     found: dict[str, Binding] = {}
     inputs = config.inputs
-    wanted = [(getattr(inputs, role), Binding(role, role)) for role in ("odometry", "imu", "plan", "driver")]
+    wanted = [(getattr(inputs, role), Binding(role, role)) for role in VEHICLE_ROLES]
     if not inputs.odometry:  # it stands in for it, in findings too
         wanted.append((inputs.twist, Binding("twist", "odometry")))
     wanted += [(RELEASE_TOPIC, Binding("release", "release")), (MRM_TOPIC, Binding("mrm", "mrm"))]
@@ -271,6 +291,69 @@ def _twist(msg: Any, context: _Context) -> Motion:
     return Motion(context.t, speed, _rate(msg.twist.angular.z, "twist.angular.z"))
 
 
+def _command_or_twist(msg: Any, context: _Context) -> Motion | ControlCommand:
+    if context.name != "control":
+        return _twist(msg, context)
+    speed, rate = float(msg.twist.linear.x), float(msg.twist.angular.z)
+    _require_finite(twist__linear__x=speed, twist__angular__z=rate)
+    # Below walking pace the quotient is noise, and a robot may turn on the spot.
+    return ControlCommand(context.t, math.nan, speed, rate / speed if abs(speed) > 1.0 else math.nan)
+
+
+def _control(msg: Any, context: _Context) -> ControlCommand:
+    """The steering angle says nothing of the curvature without a wheelbase, which is not declared."""
+    along = msg.longitudinal
+    speed, acceleration = float(along.velocity), float(along.acceleration)
+    _require_finite(longitudinal__velocity=speed, longitudinal__acceleration=acceleration)
+    return ControlCommand(context.t, acceleration, speed, math.nan)
+
+
+def _ackermann(msg: Any, context: _Context) -> ControlCommand:
+    speed, acceleration = float(msg.drive.speed), float(msg.drive.acceleration)
+    _require_finite(drive__speed=speed, drive__acceleration=acceleration)
+    # An acceleration of 0 means "as fast as possible" there.
+    return ControlCommand(context.t, acceleration or math.nan, speed, math.nan)
+
+
+def _heartbeat(_msg: Any, context: _Context) -> Heartbeat:
+    return Heartbeat(context.t)
+
+
+def _pose_array(msg: Any, context: _Context) -> SeenObjects:
+    return _seen([(p.position.x, p.position.y) for p in msg.poses], msg.header.frame_id, context)
+
+
+def _detections(msg: Any, context: _Context) -> SeenObjects:
+    centres = [d.bbox.center.position for d in msg.detections]
+    return _seen([(c.x, c.y) for c in centres], msg.header.frame_id, context)
+
+
+def _object_list(msg: Any, context: _Context) -> SeenObjects:
+    found = []
+    for item in msg.objects:
+        known = item.kinematics
+        first = getattr(known, "initial_pose_with_covariance", None) or known.pose_with_covariance
+        found.append((first.pose.position.x, first.pose.position.y))
+    return _seen(found, msg.header.frame_id, context)
+
+
+def _seen(places: Sequence[tuple[float, float]], frame_id: str, context: _Context) -> SeenObjects:
+    """Return reported places in the frame of the odometry, without those that are no numbers."""
+    _bounded(len(places), OBJECTS_MAX, "objects")
+    xy = np.array(places, np.float64).reshape(-1, 2)
+    xy = xy[np.isfinite(xy).all(axis=1)]
+    if context.odometry is None:
+        raise _MalformedError("objects came before any odometry, so they cannot be placed")
+    x0, y0, yaw0 = _pose_at(context.odometry, context.t)
+    frame = _frame(frame_id)
+    if frame == BODY_FRAME:
+        c, s = math.cos(yaw0), math.sin(yaw0)
+        xy = np.stack([x0 + c * xy[:, 0] - s * xy[:, 1], y0 + s * xy[:, 0] + c * xy[:, 1]], axis=1)
+    elif frame not in (context.frame, ODOMETRY_FRAME):
+        raise _MalformedError(f"header.frame_id is {frame_id!r}, expected {context.frame} or {BODY_FRAME}")
+    return SeenObjects(context.t, xy[:, 0], xy[:, 1], x0, y0)
+
+
 def _imu(msg: Any, context: _Context) -> YawRate:
     """The sensor's z axis points up; an unknown rotation is marked by -1 in its covariance."""
     rate = float(msg.angular_velocity.z)
@@ -296,8 +379,8 @@ def _request(msg: Any, _context: _Context) -> Mode:
     return REQUESTS[level]
 
 
-def _empty_message(_msg: Any, _context: _Context) -> bool:
-    return True
+def _empty_message(_msg: Any, context: _Context) -> bool | Heartbeat:
+    return Heartbeat(context.t) if context.name == "heartbeat" else True
 
 
 def _range_message(msg: Any, context: _Context) -> RangeReading:
@@ -568,7 +651,15 @@ def _wrapped(angle: Floats) -> Floats:
 
 _READERS: dict[str, Any] = {
     "nav_msgs/Odometry": _odometry,
-    "geometry_msgs/TwistStamped": _twist,
+    "geometry_msgs/TwistStamped": _command_or_twist,
+    "autoware_control_msgs/Control": _control,
+    "ackermann_msgs/AckermannDriveStamped": _ackermann,
+    "std_msgs/Header": _heartbeat,
+    "geometry_msgs/PoseArray": _pose_array,
+    "vision_msgs/Detection3DArray": _detections,
+    "autoware_perception_msgs/PredictedObjects": _object_list,
+    "autoware_perception_msgs/TrackedObjects": _object_list,
+    "autoware_perception_msgs/DetectedObjects": _object_list,
     "sensor_msgs/Imu": _imu,
     "autoware_vehicle_msgs/ControlModeReport": _control_mode,
     "std_msgs/Bool": _bool_message,
@@ -682,6 +773,9 @@ def _inputs(worlds: Sequence[World], consumed: tuple[tuple[str, int], ...]) -> I
         ranges=tuple(w for w in worlds if isinstance(w, RangeReading)),
         plans=tuple(w for w in worlds if isinstance(w, Plan)),
         driver=tuple(w for w in worlds if isinstance(w, DriverMode)),
+        control=tuple(w for w in worlds if isinstance(w, ControlCommand)),
+        heartbeats=tuple(w for w in worlds if isinstance(w, Heartbeat)),
+        objects=tuple(w for w in worlds if isinstance(w, SeenObjects)),
         invalid=tuple(w for w in worlds if isinstance(w, Invalid)),
         release=any(w is True for w in worlds),
         requested=next((w for w in reversed(worlds) if isinstance(w, Mode)), None),
@@ -721,6 +815,7 @@ def decision_record(decision: Decision) -> dict[str, Any]:
         "takeover_request": bool(decision.takeover_request),
         "hold": bool(decision.hold),
         "driver": bool(decision.driver),
+        "blind_spots": int(decision.blind_spots),
         "ego": _ego(decision.ego),
         "half_width": _number(decision.half_width, 4),
         "threats": [_threat(threat) for threat in _telling(decision)],

@@ -9,7 +9,18 @@ from builders import plan
 from hypothesis import strategies as st
 
 from safety_supervisor.core.config import GROUPS, Config, Sensor, parameters
-from safety_supervisor.core.world import DriverMode, Inputs, Invalid, Odometry, Plan, RadarScan, RangeReading
+from safety_supervisor.core.world import (
+    ControlCommand,
+    DriverMode,
+    Heartbeat,
+    Inputs,
+    Invalid,
+    Odometry,
+    Plan,
+    RadarScan,
+    RangeReading,
+    SeenObjects,
+)
 
 NAN, INF = float("nan"), float("inf")
 ABSURD = (NAN, INF, -INF, 0.0, -1.0, 1e-300, 1e3, 1e6, 1e12, 1e300, -1e300)
@@ -103,9 +114,14 @@ def few(values: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
 @st.composite
 def any_inputs(draw: Any, t: int) -> Inputs:
     """Whatever may arrive in one tick."""
-    who = st.sampled_from(("odometry", "plan", "driver", "front", "us", "nobody"))
+    who = st.sampled_from(("odometry", "plan", "driver", "control", "objects", "front", "us", "nobody"))
+    number = st.sampled_from((*ABSURD, 10.0, -0.01))
+    places = st.lists(number, max_size=2).map(np.array)
     return Inputs(
         draw(few(odometries(t))), draw(few(scans(t))), draw(few(pings(t))), draw(few(plans(t))),
         draw(few(st.builds(DriverMode, stamps(t), st.booleans()))),
         draw(few(st.builds(Invalid, who, st.just(t), st.just("broken")))), draw(st.booleans()),
+        control=draw(few(st.builds(ControlCommand, stamps(t), number, number, number))),
+        heartbeats=draw(few(st.builds(Heartbeat, stamps(t)))),
+        objects=draw(few(st.builds(lambda at, xy: SeenObjects(at, xy, xy), stamps(t), places))),
     )  # fmt: skip

@@ -150,6 +150,8 @@ CROSS = [
     ({"health.radar_timeout": 0.05}, "health.radar_timeout"),
     ({"health.ultrasonic_timeout": 0.05}, "health.ultrasonic_timeout"),
     ({"health.clock_jump": 0.05}, "health.clock_jump"),
+    ({"health.control_timeout": 0.05}, "health.control_timeout"),
+    ({"health.heartbeat_timeout": 0.05}, "health.heartbeat_timeout"),
     ({"near_field.approach_tolerance": 0.3, "near_field.stop_distance": 0.3}, "near_field.approach_tolerance"),
     ({"odd.friction_min": 0.7}, "odd.friction_min"),
     ({"vehicle.brake_force_max": 12000.0}, "vehicle.brake_force_max"),

@@ -31,6 +31,7 @@ LAYERS = {
     "geometry": 1,
     "tracking": 2,
     "plan_check": 3,
+    "policy_watch": 3,
     "doppler_sign": 3,
     "assessment": 3,
     "health": 3,

@@ -21,7 +21,8 @@ GRAVITY = 9.80665
 SENSOR_KINDS = ("radar", "radar_tracks", "ultrasonic")
 FIELD_ROLES = ("x", "y", "range", "azimuth", "doppler", "vx", "vy")
 """What a field of a radar's point cloud can be for; `Sensor.fields` names those that are called otherwise."""
-RESERVED = ("odometry", "plan", "driver", "clock", "imu", "mrm", "release", "supervisor")
+RESERVED = ("odometry", "plan", "driver", "clock", "imu", "mrm", "release", "supervisor",
+            "control", "heartbeat", "objects")
 """Sources of findings beside the sensors; a sensor of such a name would stand in for that input."""
 
 T = TypeVar("T")
@@ -231,6 +232,8 @@ class Health:
     clock_jump: float = param(0.5, "s", 0.05, 10.0, "tick times further apart than this are a clock jump")
     frozen_time: float = param(0.3, "s", 0.1, 10.0, "moving, no content stays identical for so long; 1 s let ego hit")
     self_test_time: float = param(0.0, "s", 0.0, 10.0, "all must be well this long before INIT ends; 0: for one tick")
+    control_timeout: float = param(0.2, "s", 0.02, 2.0, "age of the newest control command, when its topic is named")
+    heartbeat_timeout: float = param(0.5, "s", 0.02, 10.0, "age of the policy's heartbeat, when its topic is named")
     overruns_max: int = param(3, "", 1, 100, "late ticks within a second that stop the vehicle; one keeps its speed")
 
 
@@ -246,6 +249,23 @@ class PlanCheck:
     deceleration_max: float = param(9.0, "m/s^2", 0.5, 15.0, "planned deceleration")
     lateral_acceleration_max: float = param(6.0, "m/s^2", 0.5, 12.0, "planned; below friction_min * g")
     jump_max: float = param(1.5, "m", 0.05, 10.0, "sideways, between consecutive plans, within the next second")
+    jerk_max: float = param(60.0, "m/s^3", 1.0, 500.0, "planned, but for coming to rest; planners brake in steps")
+    lateral_jerk_max: float = param(30.0, "m/s^3", 1.0, 200.0, "planned; a driven path read 11 by its noise")
+    curvature_rate_max: float = param(0.5, "1/m/s", 0.01, 20.0, "planned or commanded: the wheel turns no faster")
+    control_speed_offset_max: float = param(2.5, "m/s", 0.1, 20.0, "control command against the plan's speed")
+    control_acceleration_offset_max: float = param(2.5, "m/s^2", 0.1, 20.0, "against its acceleration: feedback")
+    control_curvature_offset_max: float = param(0.05, "1/m", 0.001, 10.0, "against its curvature: feedback")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Comparison of tracks with the objects that the policy reports."""
+
+    timeout: float = param(0.5, "s", 0.05, 5.0, "an older list of objects says nothing")
+    range: float = param(80.0, "m", 1.0, 300.0, "nearer than this the policy ought to see what is in the way")
+    gate: float = param(3.0, "m", 0.1, 20.0, "a reported centre this close to a reflection is that object")
+    gate_ratio: float = param(0.1, "", 0.0, 1.0, "and this share of the distance: cameras judge it badly")
+    blind_time: float = param(0.5, "s", 0.0, 10.0, "not reported for this long is a blind spot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +286,9 @@ class InputTopics:
     imu: str = choice("", (), "sensor_msgs/Imu: its yaw rate replaces that of odometry or twist")
     plan: str = choice("policy/trajectory", (), "trajectory_msgs/MultiDOFJointTrajectory or nav_msgs/Path")
     plan_expected: bool = choice(True, (), "false: the physical extrapolation of the present motion is judged")
+    control: str = choice("", (), "geometry_msgs/TwistStamped or autoware_control_msgs/Control; expected when named")
+    heartbeat: str = choice("", (), "std_msgs/Empty or Header: the policy is alive; expected when named")
+    objects: str = choice("", (), "what the policy sees: geometry_msgs/PoseArray or an object list; never trusted")
     driver: str = choice("vehicle/driver_takeover", (), "std_msgs/Bool, true while the driver controls the vehicle")
 
 
@@ -297,7 +320,7 @@ class Sensor:
 GROUPS: dict[str, type[Any]] = {
     "vehicle": Vehicle, "odd": Odd, "timing": Timing, "envelope": Envelope, "fallback": Fallback,
     "corridor": Corridor, "expected": Expected, "near_field": NearField, "authority": Authority,
-    "tracking": Tracking, "ultrasonics": Ultrasonics, "health": Health, "plan_check": PlanCheck,
+    "tracking": Tracking, "ultrasonics": Ultrasonics, "health": Health, "plan_check": PlanCheck, "sight": Sight,
     "arbitration": Arbitration, "inputs": InputTopics,
 }  # fmt: skip
 
@@ -322,6 +345,7 @@ class Config:
     ultrasonics: Ultrasonics = Ultrasonics()
     health: Health = Health()
     plan_check: PlanCheck = PlanCheck()
+    sight: Sight = Sight()
     arbitration: Arbitration = Arbitration()
     inputs: InputTopics = InputTopics()
     sensors: tuple[tuple[str, Sensor], ...] = ()
@@ -368,7 +392,8 @@ def cross_rules(config: Config) -> Iterator[tuple[bool, str]]:
     yield rule(a.stop <= a.emergency, "authority.stop", "<=", f"authority.emergency = {a.emergency}")
     yield rule(a.emergency <= config.tracking.existence_max, "authority.emergency", "<=",
                f"tracking.existence_max = {config.tracking.existence_max}")
-    for name in ("plan_timeout", "odometry_timeout", "radar_timeout", "ultrasonic_timeout", "clock_jump"):
+    for name in ("plan_timeout", "odometry_timeout", "radar_timeout", "ultrasonic_timeout", "clock_jump",
+                 "control_timeout", "heartbeat_timeout"):
         yield rule(getattr(h, name) > t.period, f"health.{name}", ">", f"timing.period = {t.period}")
     yield rule(config.near_field.approach_tolerance < config.near_field.stop_distance,
                "near_field.approach_tolerance", "<", f"near_field.stop_distance = {config.near_field.stop_distance}")

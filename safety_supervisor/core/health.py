@@ -51,9 +51,18 @@ SPECIAL: dict[Code, Severity] = {
     Code.PLAN_INFEASIBLE: Severity.DEGRADED,
     Code.PLAN_TOO_SHORT: Severity.DEGRADED,
     Code.PLAN_JUMP: Severity.DEGRADED,
+    Code.CONTROL_INFEASIBLE: Severity.DEGRADED,
+    Code.CONTROL_OFF_PLAN: Severity.DEGRADED,
+    Code.OBJECTS_INVALID: Severity.OK,
+    Code.OBJECTS_FUTURE: Severity.OK,
+    Code.POLICY_BLIND: Severity.OK,
+    Code.EGO_ROLLS_BACK: Severity.DEGRADED,
+    Code.EGO_OVERRUNS: Severity.DEGRADED,
 }
 
 
+FAMILIES = ("odometry", "plan", "driver", "control", "heartbeat", "objects")
+"""Inputs beside the sensors whose findings carry their own name."""
 SPEED_MAX = 100.0
 """No vehicle of any domain is faster [m/s]; the declared domain (odd.speed_max) is judged later, and milder."""
 YAW_RATE_MAX = 20.0
@@ -110,9 +119,13 @@ def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memor
     pings = tuple(r for r in inputs.ranges if r.sensor in gate.kinds and gate.takes_ping(r))
     odometry = tuple(o for o in inputs.odometry if gate.takes_odometry(o))
     plans = tuple(p for p in inputs.plans if gate.takes("plan", p.t))
+    control = tuple(c for c in inputs.control if gate.takes("control", c.t))
+    heartbeats = tuple(h for h in inputs.heartbeats if gate.takes("heartbeat", h.t))
+    objects = tuple(o for o in inputs.objects if gate.takes("objects", o.t))
     if inputs.driver:
         gate.sources["driver"] = Source(inputs.driver[-1].t)
-    kept = replace(inputs, radar=radar, ranges=pings, odometry=odometry, plans=plans)
+    kept = replace(inputs, radar=radar, ranges=pings, odometry=odometry, plans=plans, control=control,
+                   heartbeats=heartbeats, objects=objects)
     pose = max((o for o in (memory.pose, *odometry) if o is not None), key=lambda o: o.t, default=None)
     jumped = _clock_jump(memory, t, config) or _place_jump(None if back else memory.pose, odometry)
     late = () if jumped else _late(memory, t, config)
@@ -168,7 +181,7 @@ class _Gate:
     def family(self, source: str) -> str:
         if source in self.kinds:
             return "ULTRASONIC" if self.kinds[source] == "ultrasonic" else "RADAR"
-        return source.upper() if source in ("odometry", "plan", "driver") else "INPUT"
+        return source.upper() if source in FAMILIES else "INPUT"
 
 
 def check(memory: Memory, more: tuple[Finding, ...], moving: bool, t: int, config: Config) -> Health:
@@ -186,7 +199,7 @@ def rested(memory: Memory, t: int) -> Memory:
 
 def severity_of(code: Code) -> Severity:
     """Return how much a finding with this code takes away."""
-    return SPECIAL.get(code) or SEVERITY[code.name.rsplit("_", 1)[1]]
+    return SPECIAL[code] if code in SPECIAL else SEVERITY[code.name.rsplit("_", 1)[1]]
 
 
 def stale(memory: Memory, name: str, t: int, config: Config) -> bool:
@@ -231,11 +244,15 @@ def _vehicle_inputs(memory: Memory, moving: bool, t: int, config: Config) -> Ite
         yield from _frozen(memory, "odometry", Code.ODOMETRY_FROZEN, t, config)
     if config.inputs.plan_expected:
         yield from _input(memory, "plan", "PLAN", config.health.plan_timeout, t)
+    if config.inputs.control:
+        yield from _input(memory, "control", "CONTROL", config.health.control_timeout, t)
+    if config.inputs.heartbeat:
+        yield from _input(memory, "heartbeat", "HEARTBEAT", config.health.heartbeat_timeout, t)
 
 
 def _others(memory: Memory, t: int, config: Config) -> Iterator[Finding]:
     """What was refused in this very tick and comes from no input that could be missing: driver, unknown sources."""
-    known = {"odometry", "plan", *(name for name, _ in config.sensors)}
+    known = {"odometry", "plan", "control", "heartbeat", *(name for name, _ in config.sensors)}
     for name, source in memory.sources:
         if name not in known and source.problem and source.problem[2] == t:
             yield Finding(source.problem[0], name, f"{name}: {source.problem[1]}")

@@ -18,6 +18,14 @@ from safety_supervisor.core.world import Code, Finding, Floats, Odometry, Plan, 
 
 VALUE_MAX = 1e9
 """No time [s], place [m], angle [rad] or speed [m/s] is larger; beyond it sums and angles lose their meaning."""
+RATE_SPAN = 0.1
+"""Rates of change are taken over at least this time [s]: closer points are noise."""
+RATE_SPEED = 0.5
+"""Below it [m/s] a jump of the acceleration is the end of a stop."""
+ROLL_BACK = 0.3
+"""Ego rolls back when it moves against its plan faster than this [m/s]."""
+OVERRUN = 0.5
+"""Ego has overrun a planned stop when it moves on so far beyond [m]; a parking policy ends within."""
 SLIP_MAX = 0.5
 """A step may point this far off the heading [rad]: noise of slow plans; wrong signs and frames are far beyond it."""
 
@@ -29,6 +37,26 @@ def check_plan(plan: Plan, previous: Plan | None, ego: Odometry, config: Config)
         return broken
     return (*_start(plan, ego, config), *_feasible(plan, config), *_length(plan, ego, config),
             *_jump(plan, previous, ego, config))
+
+
+def check_following(plan: Plan, ego: Odometry, config: Config) -> tuple[Finding, ...]:
+    """Return what is wrong with how ego follows a checked plan: it rolls back, or past where the plan stops."""
+    slow = config.arbitration.standstill_speed
+    if not abs(ego.speed) > slow:
+        return ()
+    found = []
+    fastest = float(plan.speed[int(np.argmax(np.abs(plan.speed)))])
+    if fastest * ego.speed < 0 and abs(ego.speed) > ROLL_BACK and abs(fastest) > ROLL_BACK:
+        text = f"ego moves at {ego.speed:.2f} m/s, its plan at {fastest:.2f} m/s"
+        found.append(Finding(Code.EGO_ROLLS_BACK, "odometry", text))
+    if abs(float(plan.speed[-1])) < slow:
+        forward = -1.0 if fastest < 0 else 1.0
+        cos, sin = np.cos(plan.yaw[-1]), np.sin(plan.yaw[-1])
+        beyond = forward * float(cos * (ego.x - plan.x[-1]) + sin * (ego.y - plan.y[-1]))
+        if beyond > OVERRUN and forward * ego.speed > slow:
+            text = f"ego is {beyond:.2f} m beyond where its plan stops and still moves at {ego.speed:.2f} m/s"
+            found.append(Finding(Code.EGO_OVERRUNS, "odometry", text))
+    return tuple(found)
 
 
 def _finding(code: Code, text: str) -> Finding:
@@ -93,6 +121,12 @@ def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
     acceleration = np.diff(np.abs(plan.speed)) / dt
     turn = np.abs(np.diff(unwrapped(plan.yaw)))
     curvature = np.where(distance > 0.05, turn / np.maximum(distance, MIN_STEP), 0.0)
+    signed = np.where(distance > 0.05, np.diff(unwrapped(plan.yaw)) / np.maximum(distance, MIN_STEP), 0.0)
+    apart = np.maximum((dt[1:] + dt[:-1]) / 2, RATE_SPAN)
+    # Coming to rest ends a deceleration at once, on any vehicle.
+    moves = (middle[1:] > RATE_SPEED) & (middle[:-1] > RATE_SPEED)
+    jerk, sideways = np.diff(acceleration) / apart, np.diff(middle * middle * signed) / apart
+    bending = np.where((distance[1:] > 0.2) & (distance[:-1] > 0.2), np.diff(signed), 0.0) / apart
     speed_gap = np.abs(distance / dt - middle)
     lateral_max = min(limits.lateral_acceleration_max, lateral_left(config.odd))
     checks = (
@@ -100,6 +134,9 @@ def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
         (_worst(-acceleration), limits.deceleration_max, "brakes by", "m/s^2"),
         (_worst(curvature), config.vehicle.curvature_max * 1.1, "bends by", "1/m"),
         (_worst(middle * middle * curvature), lateral_max, "asks lateral", "m/s^2"),
+        (_worst(np.where(moves, np.abs(jerk), 0.0)), limits.jerk_max, "has a jerk of", "m/s^3"),
+        (_worst(np.abs(sideways)), limits.lateral_jerk_max, "has a lateral jerk of", "m/s^3"),
+        (_worst(np.abs(bending)), limits.curvature_rate_max, "turns the wheel by", "1/m/s"),
         (_worst(np.where(distance < 0.05, turn, 0.0)), 0.1, "turns on the spot by", "rad"),
         (_worst(np.where(distance > 0.2, _slip(plan), 0.0)), SLIP_MAX, "moves off its own heading by", "rad"),
         (_worst(speed_gap - 0.3 * middle), 1.5, "moves faster or slower than its own speeds by", "m/s"),

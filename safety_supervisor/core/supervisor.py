@@ -9,16 +9,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from safety_supervisor.core import doppler_sign, fallback, health, tracking
+from safety_supervisor.core import doppler_sign, fallback, health, policy_watch, tracking
 from safety_supervisor.core.arbitration import TRUST, Arbiter, arbitrate, rebased
 from safety_supervisor.core.assessment import Situation, assess
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import Path, angle_difference, extrapolated_path, planned_path
 from safety_supervisor.core.motion import fallback_distance
-from safety_supervisor.core.plan_check import check_plan
+from safety_supervisor.core.plan_check import check_following, check_plan
 from safety_supervisor.core.world import (
     Assessment,
     Code,
+    ControlCommand,
     Decision,
     Finding,
     Health,
@@ -59,6 +60,9 @@ class State:
     arbiter: Arbiter = field(default_factory=Arbiter)
     well: int | None = None
     """Tick since when nothing has been wrong in INIT."""
+    control: tuple[ControlCommand, ...] = ()
+    """The newest control command, and the one before it."""
+    sight: policy_watch.Sight = field(default_factory=policy_watch.Sight)
     driver: bool = False
     requested: Mode = Mode.NOMINAL
     """Stop that was asked for from outside and still is."""
@@ -90,7 +94,8 @@ def step(state: State, inputs: Inputs, t: int, config: Config) -> tuple[State, D
         state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics, signs=signs, driver=driver
     )
     state = _with_plans(replace(state, requested=_requested(state, inputs)), inputs.plans, ego, config)
-    more = (*doppler_sign.findings(state.signs), *state.plan_findings)
+    state = replace(state, control=(*state.control, *inputs.control)[-2:])
+    more = (*doppler_sign.findings(state.signs), *state.plan_findings, *_watched(state, ego, config))
     state, trust = _self_tested(state, health.check(memory, more, moving, t, config), t, config)
     return _decide(state, inputs, ego, trust, t, config)
 
@@ -124,6 +129,20 @@ def _with_plans(state: State, plans: tuple[Plan, ...], ego: Odometry | None, con
     return state
 
 
+def _watched(state: State, ego: Odometry | None, config: Config) -> tuple[Finding, ...]:
+    """Return what is wrong with how the policy carries out its own plan, and what it does not see."""
+    blind = policy_watch.blind_findings(state.sight)
+    if ego is None:
+        return blind
+    plan = state.validated if state.plan is state.validated else None
+    following = check_following(plan, ego, config) if plan is not None and not state.driver else ()
+    if not state.control:
+        return (*following, *blind)
+    before = state.control[0] if len(state.control) > 1 else None
+    plan = plan if state.arbiter.mode <= Mode.NOMINAL else None  # what is driven now is not the policy's plan
+    return (*following, *policy_watch.check_control(state.control[-1], before, plan, ego, config), *blind)
+
+
 def _decide(
     state: State, inputs: Inputs, ego: Odometry | None, trust: Health, t: int, config: Config
 ) -> tuple[State, Decision]:
@@ -136,6 +155,8 @@ def _decide(
     path, source = _judged_path(state, ego, trust, config)
     situation = _situation(state, ego, path, source, t, config)
     assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
+    sight = policy_watch.compared(state.sight, inputs.objects, assessment.threats, state.tracker.tracks, t, config)
+    state = replace(state, sight=sight)
     flags = (state.driver, inputs.release)
     speed = np.nan if trust.severity == Severity.BLIND else ego.speed
     asked = (max(assessment.demand, state.requested), assessment.sustain)
@@ -152,7 +173,7 @@ def _decide(
         path=np.stack([path.x, path.y], axis=1),
         half_width=config.vehicle.width / 2 + config.corridor.margin + config.corridor.object_half_width,
         tracks=state.tracker.tracks, arcs=state.ultrasonics.arcs,
-        consumed=inputs.consumed, config=config.digest, certificate=config.certificate,
+        consumed=inputs.consumed, blind_spots=state.sight.count, config=config.digest, certificate=config.certificate,
     )  # fmt: skip
     return replace(state, arbiter=arbiter, acceleration=acceleration), decision
 
@@ -308,5 +329,5 @@ def _blind_decision(state: State, inputs: Inputs, trust: Health, t: int, config:
         plan_source="none", command=None, fallback=None, acceleration=brake, curvature=0.0,
         hazard_lights=mode.brakes, takeover_request=mode.brakes, hold=mode.brakes, driver=state.driver, ego=None,
         path=np.zeros((0, 2)), half_width=0.0, tracks=state.tracker.tracks, arcs=state.ultrasonics.arcs,
-        consumed=inputs.consumed, config=config.digest, certificate=config.certificate,
+        consumed=inputs.consumed, blind_spots=state.sight.count, config=config.digest, certificate=config.certificate,
     )  # fmt: skip

@@ -115,6 +115,41 @@ class DriverMode:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlCommand:
+    """What the policy's controller asks of the actuators at time `t`; NaN where the message has no such column."""
+
+    t: int
+    acceleration: float
+    """[m/s^2]"""
+    speed: float
+    """Signed [m/s]."""
+    curvature: float
+    """Positive to the left [1/m]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The policy says that it is alive."""
+
+    t: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenObjects:
+    """Objects that the policy reports: N centres in `odom` [m] at time `t`, and where ego was then. Untrusted."""
+
+    t: int
+    x: Floats
+    y: Floats
+    ego_x: float = 0.0
+    ego_y: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("x", "y"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+
+@dataclass(frozen=True, slots=True)
 class Invalid:
     """A message that could not be understood; `source` is its sensor name, or odometry, plan, driver."""
 
@@ -139,6 +174,9 @@ class Inputs:
     """A stop that was asked for from outside, NOMINAL when no longer; None when nothing was said."""
     consumed: tuple[tuple[str, int], ...] = ()
     """(topic, messages consumed this tick), sorted by topic; replay regroups by it."""
+    control: tuple[ControlCommand, ...] = ()
+    heartbeats: tuple[Heartbeat, ...] = ()
+    objects: tuple[SeenObjects, ...] = ()
 
 
 # --- what is believed ----------------------------------------------------------------------------------------------
@@ -250,6 +288,21 @@ class Code(enum.Enum):
     ULTRASONIC_STALE = "ULTRASONIC_STALE"
     ULTRASONIC_FUTURE = "ULTRASONIC_FUTURE"
     ULTRASONIC_INVALID = "ULTRASONIC_INVALID"
+    CONTROL_MISSING = "CONTROL_MISSING"
+    CONTROL_STALE = "CONTROL_STALE"
+    CONTROL_FUTURE = "CONTROL_FUTURE"
+    CONTROL_INVALID = "CONTROL_INVALID"
+    CONTROL_INFEASIBLE = "CONTROL_INFEASIBLE"
+    CONTROL_OFF_PLAN = "CONTROL_OFF_PLAN"
+    HEARTBEAT_MISSING = "HEARTBEAT_MISSING"
+    HEARTBEAT_STALE = "HEARTBEAT_STALE"
+    HEARTBEAT_FUTURE = "HEARTBEAT_FUTURE"
+    HEARTBEAT_INVALID = "HEARTBEAT_INVALID"
+    OBJECTS_INVALID = "OBJECTS_INVALID"
+    OBJECTS_FUTURE = "OBJECTS_FUTURE"
+    POLICY_BLIND = "POLICY_BLIND"
+    EGO_ROLLS_BACK = "EGO_ROLLS_BACK"
+    EGO_OVERRUNS = "EGO_OVERRUNS"
     DRIVER_INVALID = "DRIVER_INVALID"
     INPUT_INVALID = "INPUT_INVALID"
     DOPPLER_SIGN = "DOPPLER_SIGN"
@@ -422,6 +475,8 @@ class Decision:
     tracks: Tracks
     arcs: tuple[Arc, ...]
     consumed: tuple[tuple[str, int], ...]
+    blind_spots: int
+    """Tracks in the way that the policy's own objects lacked, counted since the start."""
     config: str
     """Digest of the parameter set."""
     certificate: str | None

@@ -121,6 +121,7 @@ def failed_decision(
         tracks=last.tracks if last else Tracks(),
         arcs=last.arcs if last else (),
         consumed=inputs.consumed,
+        blind_spots=last.blind_spots if last else 0,
         config=config.digest,
         certificate=config.certificate,
     )

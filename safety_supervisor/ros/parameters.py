@@ -28,6 +28,17 @@ PLAN_TYPES = {
 }
 RADAR_TYPES = {"pointcloud2": "sensor_msgs/msg/PointCloud2", "radar_scan": "radar_msgs/msg/RadarScan"}
 DRIVER_TYPES = {"bool": "std_msgs/msg/Bool", "autoware": "autoware_vehicle_msgs/msg/ControlModeReport"}
+CONTROL_TYPES = {
+    "twist": "geometry_msgs/msg/TwistStamped",
+    "autoware": "autoware_control_msgs/msg/Control",
+    "ackermann": "ackermann_msgs/msg/AckermannDriveStamped",
+}
+HEARTBEAT_TYPES = {"empty": "std_msgs/msg/Empty", "header": "std_msgs/msg/Header"}
+OBJECT_TYPES = {
+    "poses": "geometry_msgs/msg/PoseArray",
+    "detections": "vision_msgs/msg/Detection3DArray",
+    "autoware": "autoware_perception_msgs/msg/PredictedObjects",
+}
 READ_ONLY = "read-only after configure"
 
 
@@ -43,6 +54,9 @@ class Settings:
     plan_type: str = choice("trajectory", tuple(PLAN_TYPES), "message type on inputs.plan")
     radar_type: str = choice("pointcloud2", tuple(RADAR_TYPES), "message type of sensors of kind radar")
     driver_type: str = choice("bool", tuple(DRIVER_TYPES), "message type on inputs.driver")
+    control_type: str = choice("twist", tuple(CONTROL_TYPES), "message type on inputs.control")
+    heartbeat_type: str = choice("empty", tuple(HEARTBEAT_TYPES), "message type on inputs.heartbeat")
+    objects_type: str = choice("poses", tuple(OBJECT_TYPES), "message type on inputs.objects")
     recorder: bool = choice(True, (), "keep a flight recorder and a log of the drive")
     recorder_folder: str = choice("", (), "where recordings go; empty: safety_supervisor below the ROS log folder")
     recorder_limit_mb: int = core_config.param(2000, "MB", 40, 1_000_000, "all recordings; the oldest go first")

@@ -12,7 +12,15 @@ from rclpy.serialization import deserialize_message
 
 from safety_supervisor import cdr, messages
 from safety_supervisor.core.config import Config, ConfigError, Sensor
-from safety_supervisor.ros.parameters import DRIVER_TYPES, PLAN_TYPES, RADAR_TYPES, Settings
+from safety_supervisor.ros.parameters import (
+    CONTROL_TYPES,
+    DRIVER_TYPES,
+    HEARTBEAT_TYPES,
+    OBJECT_TYPES,
+    PLAN_TYPES,
+    RADAR_TYPES,
+    Settings,
+)
 
 DEPTH = 20
 """Messages kept per input between two ticks; at the longest period of 0.2 s that is 100 Hz."""
@@ -82,6 +90,10 @@ def _vehicle(config: Config, settings: Settings) -> list[Source]:
         ("odometry", twist, "geometry_msgs/msg/TwistStamped", True, "inputs.twist"),
         ("imu", inputs.imu, "sensor_msgs/msg/Imu", False, "inputs.imu"),
         ("plan", inputs.plan, plan, inputs.plan_expected, "plan_type"),
+        ("control", inputs.control, CONTROL_TYPES[settings.control_type], bool(inputs.control), "control_type"),
+        ("heartbeat", inputs.heartbeat, HEARTBEAT_TYPES[settings.heartbeat_type], bool(inputs.heartbeat),
+         "heartbeat_type"),
+        ("objects", inputs.objects, OBJECT_TYPES[settings.objects_type], False, "objects_type"),
         ("driver", inputs.driver, driver, False, "driver_type"),
     ]
     return [
