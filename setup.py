@@ -42,6 +42,9 @@ def data_files() -> list[tuple[str, list[str]]]:
         "launch/*.launch.py",
         "config/*.yaml",
         "config/*.json",
+        "config/examples/*",
+        "config/security/*",
+        "config/systemd/*",
         "docs/*.md",
         "docs/*.rst",
         "README.md",
@@ -122,6 +125,8 @@ setup(
             "safety-supervisor = safety_supervisor.cli:main",
             "supervisor_node = safety_supervisor.ros.node:main",
             "command_gate = safety_supervisor.ros.command_gate:main",
+            "twist_adapter = safety_supervisor.ros.twist_adapter:main",
+            "autoware_adapter = safety_supervisor.ros.autoware_adapter:main",
         ],
     },
 )

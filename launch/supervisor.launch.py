@@ -27,6 +27,9 @@ ARGUMENTS = {
     "namespace": ("", "namespace of the nodes and of all their relative topics"),
     "shadow": ("false", "judge and publish decisions, but command nothing"),
     "allow_unproved": ("false", "arm without a proof certificate: simulation and tests only"),
+    "plan_type": ("trajectory", "message type of the plan: trajectory, path or autoware"),
+    "driver_type": ("bool", "message type of the takeover: bool or autoware"),
+    "recorder_folder": ("", "where flight recordings go; empty: below the ROS log folder"),
     "use_sim_time": ("false", "tick on /clock"),
     "autostart": ("true", "configure and activate; false leaves that to a lifecycle manager"),
     "respawn": ("false", "start a node again when it dies; it comes back without any memory"),
@@ -56,7 +59,8 @@ def _nodes(context: Any) -> list[Any]:
         "ros_arguments": ["--log-level", values["log_level"]],
     }
     shared = {"vehicle_file": str(_vehicle(values)), "use_sim_time": _flag(values, "use_sim_time")}
-    own = {name: _flag(values, name) for name in ("shadow", "allow_unproved", "autostart")}
+    own: dict[str, Any] = {name: _flag(values, name) for name in ("shadow", "allow_unproved", "autostart")}
+    own |= {name: values[name] for name in ("plan_type", "driver_type", "recorder_folder")}
     supervisor = LifecycleNode(
         executable="supervisor_node", name="safety_supervisor", parameters=[shared | own], **common
     )

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Transform, Twist
 from lifecycle_msgs.msg import Transition
@@ -98,10 +99,22 @@ def supervisor(folder: Path, **values: Any) -> Process:
     return Process(folder, "safety_supervisor.ros.node", *arguments)
 
 
+def run_until(executor: Any, until: Callable[[], Any], timeout: float = PATIENCE) -> Any:
+    """Run callbacks until something is true; returns it, or the last false value."""
+    end = time.monotonic() + timeout
+    while not (found := until()) and time.monotonic() < end:
+        executor.spin_once(0.01)
+    return found
+
+
 class World:
     """Ego on a straight road with one object standing ahead; its policy drives on as if it were not there."""
 
-    def __init__(self, domain: int, speed: float = 15.0, gap: float = 1000.0) -> None:
+    def __init__(
+        self, domain: int, speed: float = 15.0, gap: float = 1000.0, follows: str = "safety_supervisor",
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self.follows, self._clock = follows, clock
         self.context = Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = Node("test_world", context=self.context, start_parameter_services=False)
@@ -109,8 +122,16 @@ class World:
         self.executor.add_node(self.node)
         self.speed, self.x = speed, 0.0
         self.put_object(gap)
-        self.radar = self.plan = True
+        self.radar = self.plan = self.odometry = True
+        self.silent: set[str] = set()
+        """Ultrasonic transducers that say nothing."""
+        self.frozen = False
+        """Odometry repeats its last pose with new stamps."""
+        self.tamper: Callable[[MultiDOFJointTrajectory], None] = lambda plan: None
+        """What goes wrong with every plan."""
         self.driving = self.takeover = False
+        self.coasting = False
+        """Ego keeps its speed, whatever is commanded."""
         self.decisions: list[dict[str, Any]] = []
         self.statuses: list[Any] = []
         self.commands: list[MultiDOFJointTrajectory] = []
@@ -136,7 +157,7 @@ class World:
         self._plan = make(MultiDOFJointTrajectory, "policy/trajectory", 10)
         self._driver = make(Bool, "vehicle/driver_takeover", 10)
         names = ("front_left", "front_centre_left", "front_centre_right", "front_right", "rear_left", "rear_right")
-        self._ranges = [make(Range, f"ultrasonic/{name}", best_effort) for name in names]
+        self._ranges = {name: make(Range, f"ultrasonic/{name}", best_effort) for name in names}
 
     def _listen(self) -> None:
         node, name = self.node, "safety_supervisor"
@@ -146,7 +167,7 @@ class World:
 
         node.create_subscription(String, f"{name}/decision", keep(self.decisions, lambda m: json.loads(m.data)), 100)
         node.create_subscription(DiagnosticArray, "/diagnostics", lambda m: self.statuses.extend(m.status), 100)
-        node.create_subscription(MultiDOFJointTrajectory, f"{name}/trajectory", keep(self.commands), 10)
+        node.create_subscription(MultiDOFJointTrajectory, f"{self.follows}/trajectory", keep(self.commands), 10)
         node.create_subscription(MultiDOFJointTrajectory, f"{name}/fallback", keep(self.fallbacks), 10)
         node.create_subscription(UInt64, f"{name}/heartbeat", keep(self.heartbeats, lambda m: m.data), 10)
 
@@ -170,6 +191,7 @@ class World:
         dt, self._last = now - self._last, now
         if self.driving:
             self.speed = max(self.speed + self._demand() * dt, 0.0)
+        if self.driving or self.coasting:
             self.x += self.speed * dt
 
     def _demand(self) -> float:
@@ -182,12 +204,14 @@ class World:
         return float(np.interp(later, times, speeds(command)) - self.speed) / LOOK_AHEAD
 
     def _now(self) -> int:
+        if self._clock is not None:
+            return self._clock()
         return int(self.node.get_clock().now().nanoseconds)
 
     # --- what ego's sensors and policy say --------------------------------------------------------------------
 
     def _send(self) -> None:
-        if self._is_due("odometry", 0.02):
+        if self.odometry and self._is_due("odometry", 0.02):
             self._odometry.publish(self._odometry_message())
         if self.radar and self._is_due("radar", 0.05):
             self._radar.publish(self._radar_message())
@@ -196,7 +220,7 @@ class World:
         if self._is_due("driver", 0.1):
             self._driver.publish(Bool(data=self.takeover))
         if self._is_due("ranges", 0.1):
-            for publisher in self._ranges:
+            for publisher in [p for name, p in self._ranges.items() if name not in self.silent]:
                 message = Range(min_range=0.2, max_range=5.0, range=math.inf, field_of_view=1.04)
                 message.header.stamp = self._stamp()
                 publisher.publish(message)
@@ -209,13 +233,16 @@ class World:
         return True
 
     def _stamp(self) -> Any:
-        return self.node.get_clock().now().to_msg()
+        seconds, rest = divmod(self._now(), 1_000_000_000)
+        return Time(sec=seconds, nanosec=rest)
 
     def _odometry_message(self) -> Odometry:
         message = Odometry(child_frame_id="base_link")
         message.header.frame_id = "odom"
         message.header.stamp = self._stamp()
-        message.pose.pose.position.x = self.x
+        if not self.frozen:
+            self._shown = self.x
+        message.pose.pose.position.x = self._shown
         message.twist.twist.linear.x = self.speed
         return message
 
@@ -250,6 +277,7 @@ class World:
             point.time_from_start.sec, tenths = divmod(2 * i, 10)
             point.time_from_start.nanosec = tenths * 100_000_000
             message.points.append(point)
+        self.tamper(message)
         return message
 
     # --- asking the node --------------------------------------------------------------------------------------
@@ -289,6 +317,15 @@ class World:
         """Newest diagnostic status of one part."""
         found = [s for s in self.statuses if s.name == f"safety_supervisor: {name}"]
         return found[-1] if found else None
+
+    @property
+    def mode(self) -> str:
+        return str(self.decisions[-1]["mode"]) if self.decisions else ""
+
+    def found(self, code: str) -> list[Any]:
+        """Findings of the newest decision that have this code."""
+        findings = self.decisions[-1]["health"]["findings"] if self.decisions else []
+        return [f for f in findings if f["code"] == code]
 
     def message(self, name: str) -> str:
         """Text of the newest diagnostic status of one part."""

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.xdist_group("node"), pytest.mark.timeout(180)]
 STOPS = {"FIRM_STOP", "EMERGENCY_STOP"}
 # The tests' world is one Python process on a machine that may be busy: gaps in its stream are not what is tested.
 PATIENT = {
+    "timing__period": 0.05,
     "timing__overrun": 0.2,
     "health__odometry_timeout": 1.0,
     "health__plan_timeout": 1.0,
