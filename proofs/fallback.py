@@ -227,7 +227,7 @@ def commanded_travel(world, commanded=None, assumed=None):
 def speed_cap(world, factor=1):
     p = world.group("envelope")
     distance, response = world.real("distance"), world.real("response", 0)
-    acceleration = world.real("acceleration", 0)
+    acceleration = world.real("acceleration")
     rest = (response, acceleration, p.assumed_brake, p.assumed_jerk)
     cap = factor * motion.speed_for_distance(distance, *rest)
     need = motion.fallback_distance(cap, *rest)

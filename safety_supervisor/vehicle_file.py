@@ -7,6 +7,7 @@ replay and the proofs read the very same text; the plain groups without that wra
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import os
@@ -166,8 +167,15 @@ def claims_digest() -> str:
 
 
 def _source_digest(folder: Path) -> str:
+    found = sorted(folder.rglob("*.py"))
+    return _digest_of(folder, tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in found))
+
+
+@functools.lru_cache(maxsize=8)
+def _digest_of(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Digest of the files as they are; a file that has changed since has another time, and is read again."""
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
+    for path, _time, _size in files:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
+import shutil
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from safety_supervisor import vehicle_file
 from safety_supervisor.core import envelopes
-from safety_supervisor.prove import claims, command, counterexample, engine, jobs, ledger
+from safety_supervisor.prove import claims, command, counterexample, engine, formulas, jobs, ledger
 from safety_supervisor.prove.claims import VEHICLE, Claim, ClaimError
 from safety_supervisor.prove.engine import PROVED, REFUTED
 from safety_supervisor.replay.command import Options, replay
@@ -197,3 +201,63 @@ def test_a_claim_tells_its_counterexample():
 
     outcome = engine.run(Claim("X", "", body), VEHICLE, vehicle_file.load(CAR))
     assert re.search(r"; ego \d m/s; replayed", outcome.detail)
+
+
+def test_the_formulas_are_those_of_the_code(tmp_path):
+    page = ROOT / "docs" / "proofs.md"
+    copy = tmp_path / "proofs.md"
+    text = page.read_text(encoding="utf-8")
+    copy.write_text(text.replace("max(", "min("), encoding="utf-8")
+    assert command.run(arguments("--formulas", copy)) == 0
+    written = copy.read_text(encoding="utf-8").partition(formulas.BEGIN)[2].partition(formulas.END)[0]
+    assert written in text, "renew them: safety-supervisor prove --formulas docs/proofs.md"
+    assert "ttc_margin(gap, closing_speed, closing_acceleration, horizon) = gap - largest_closing(" in written
+    with pytest.raises(ClaimError, match="no place for formulas"):
+        formulas.write(LEDGER)
+
+
+def test_a_formula_refuses_what_it_cannot_say():
+    name = formulas.Formula("x")
+    assert ((name + 1) * (name - 2) / (2 * name)).text == "(x + 1) * (x - 2) / (2 * x)"
+    assert (name - (name - 1)).text == "x - (x - 1)"
+    assert (-(name + 1)).text == "-(x + 1)"
+    with pytest.raises(TypeError):
+        bool(name > 0)
+    with pytest.raises(TypeError):
+        np.hypot(name, 1)
+
+
+def test_named_assumptions_are_dropped_in_turn():
+    claim = next(c for c in CLAIMS if c.id == "FEA-4")
+    report = next(iter(jobs.examine_all([claim], PROOFS, vehicle_file.load(CAR), jobs.Options(), 1)))
+    assert report.weights["A4 the object's energy falls no faster"] == REFUTED
+    assert set(report.weights) == {n for n in report.outcome.assumptions if not engine.RANGE.fullmatch(n)}
+    without = dataclasses.replace(report, weights={"not faster than at the tick": PROVED})
+    shown = ledger.text(vehicle_file.load(CAR), [without])
+    assert "not faster than at the tick (not needed)" in shown
+
+
+def test_a_misspelt_claim_gets_a_hint(capsys):
+    with pytest.raises(ClaimError, match="did you mean LON-1"):
+        command.run(arguments("--only", "LON1"))
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no OpenSSH")
+def test_a_certificate_can_be_signed_as_documented(tmp_path):
+    file = tmp_path / "passenger_car.certificate.json"
+    file.write_bytes(vehicle_file.certificate_path(CAR).read_bytes())
+    key = tmp_path / "safety_key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "safety-supervisor", file], check=True,
+                   capture_output=True)  # fmt: skip
+    who = "engineer@example.com"
+    public = (tmp_path / "safety_key.pub").read_text(encoding="utf-8")
+    (tmp_path / "allowed_signers").write_text(f"{who} {public}", encoding="utf-8")
+
+    def verified(data):
+        words = ["ssh-keygen", "-Y", "verify", "-f", tmp_path / "allowed_signers", "-I", who, "-n", "safety-supervisor",
+                 "-s", f"{file}.sig"]  # fmt: skip
+        return subprocess.run(words, input=data, capture_output=True, check=False).returncode == 0
+
+    assert verified(file.read_bytes())
+    assert not verified(file.read_bytes().replace(b"PROVED", b"REFUTED", 1))

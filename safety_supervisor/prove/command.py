@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib.util
 import json
 import sys
@@ -46,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE", type=Path, help="write the ledger of all claims as Markdown")
     parser.add_argument("--safety-case", metavar="FILE", type=Path, help="renew the generated part of this document")
+    parser.add_argument(
+        "--formulas", metavar="FILE", type=Path, help="prove nothing: renew the formulas in this document"
+    )
     parser.add_argument("--proofs", metavar="DIR", type=Path, help="folder of claim files (default: the shipped one)")
 
 
@@ -58,6 +62,12 @@ def _count(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Prove the claims asked for; raises `ConfigError` or `OSError` for what cannot be read or written."""
     _refuse(args)
+    if args.formulas:
+        from safety_supervisor.prove import formulas  # not part of a proof
+
+        formulas.write(args.formulas)
+        print(f"formulas written to {args.formulas}")
+        return DONE
     config = vehicle_file.load(args.config) if args.config else Config()
     return _check(args, config) if args.check else _prove(args, config)
 
@@ -94,7 +104,7 @@ def _prove(args: argparse.Namespace, config: Config) -> int:
                            witnesses=bool(args.witnesses))  # fmt: skip
     reports = []
     for one in _watched(jobs.examine_all(chosen, folder, config, options, args.jobs), chosen):
-        tqdm.write("\n".join(report.describe(one)))
+        tqdm.write("\n".join(report.describe(one, args.ablation)))
         sys.stdout.flush()
         reports.append(one)
     print(report.total(reports, time.monotonic() - start))
@@ -110,7 +120,10 @@ def _watched(reports: Iterator[Report], chosen: Sequence[Claim]) -> Iterator[Rep
 def _chosen(every: Sequence[Claim], patterns: Sequence[str]) -> list[Claim]:
     for pattern in patterns:
         if not any(fnmatchcase(claim.id, pattern) for claim in every):
-            raise ClaimError(f"no claim matches {pattern!r}; there are {', '.join(c.id for c in every)}")
+            ids = [claim.id for claim in every]
+            close = difflib.get_close_matches(pattern.upper(), ids, 1, 0.5)
+            hint = f"did you mean {close[0]}?" if close else ""
+            raise ClaimError(f"no claim matches {pattern!r}; {hint or 'there are ' + ', '.join(ids)}")
     return [claim for claim in every if any(fnmatchcase(claim.id, pattern) for pattern in patterns)]
 
 

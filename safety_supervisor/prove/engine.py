@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import deque
@@ -26,6 +27,8 @@ PROVED, REFUTED, UNKNOWN, VACUOUS = "PROVED", "REFUTED", "UNKNOWN", "VACUOUS"
 PATHS_MAX = 2000
 FEASIBILITY_MS = 250
 LIKELY_MS = 500
+RANGE = re.compile(r"[\w. ]+ [<>]= \S+")
+"""What `world.real` assumes by itself: a number lies in its range. All other assumptions have names."""
 CORE = "safety_supervisor.core."
 VOCABULARY = ("safety_supervisor.core.world",)
 CASES_SEEN = 10

@@ -15,7 +15,7 @@ from typing import Any
 
 from safety_supervisor.core.config import Config
 from safety_supervisor.prove import claims, engine, solvers
-from safety_supervisor.prove.claims import Claim
+from safety_supervisor.prove.claims import WITHOUT, Claim
 from safety_supervisor.prove.engine import PROVED, REFUTED, Outcome
 from safety_supervisor.prove.second_opinion import SecondOpinion
 
@@ -81,9 +81,7 @@ def examine(claim: Claim, scope: str, config: Config, options: Options, second: 
     asked = outcome.queries if outcome.result == PROVED and (options.smt2 or options.second) else ()
     texts = [solvers.smt2(query) for query in asked]
     said = [second.ask(text) for text in texts] if options.second else []
-    weights = {}
-    if options.ablation:
-        weights = engine.weight_of_assumptions(claim, scope, config, outcome.assumptions)
+    weights = _weights(claim, scope, config, outcome, result.controls, options)
     witness, unwitnessed = None, 0
     if options.witnesses and outcome.result == PROVED and scope == claim.scopes[-1] and not claim.exhaustive:
         from safety_supervisor.prove import witnesses  # the only use of linear programming
@@ -96,6 +94,20 @@ def examine(claim: Claim, scope: str, config: Config, options: Options, second: 
         dict(Counter(said)), [q.text for q, s in zip(asked, said, strict=False) if s == "contradicted"], weights,
         witness, unwitnessed, claim.inductive,
     )  # fmt: skip
+
+
+def _weights(
+    claim: Claim, scope: str, config: Config, outcome: Outcome, controls: Mapping[str, Outcome], options: Options
+) -> dict[str, str]:
+    """Return the results without each assumption: of the named ones in the first scope, of all with `ablation`."""
+    if outcome.result != PROVED or claim.exhaustive or not (options.ablation or scope == claim.scopes[0]):
+        return {}
+    names = [name for name in outcome.assumptions if options.ablation or not engine.RANGE.fullmatch(name)]
+    alone = {changes[WITHOUT]: text for text, changes in claim.controls.items() if set(changes) == {WITHOUT}}
+    known = {name: controls[alone[name]].result for name in names if name in alone and alone[name] in controls}
+    rest = [name for name in names if name not in known]
+    asked = engine.weight_of_assumptions(claim, scope, config, rest)
+    return {name: known.get(name) or asked[name] for name in names}
 
 
 def _plain(outcome: Outcome) -> Outcome:

@@ -14,7 +14,7 @@ from safety_supervisor.prove.engine import PROVED, REFUTED, Outcome
 from safety_supervisor.prove.jobs import Report
 
 
-def describe(report: Report) -> Iterator[str]:
+def describe(report: Report, ablation: bool = True) -> Iterator[str]:
     """Yield the line of a report, and below it what went wrong."""
     outcome = report.outcome
     yield (
@@ -32,7 +32,7 @@ def describe(report: Report) -> Iterator[str]:
     if report.witness is not None:
         cases = sum(len(query["cases"]) for query in report.witness)
         yield f"        witnesses for {cases} of {cases + report.unwitnessed} cases"
-    for name, without in report.weights.items():
+    for name, without in report.weights.items() if ablation else ():
         says = {PROVED: "carries no weight", REFUTED: "carries weight"}.get(without, f"{without} without it")
         yield f"        {says}: {name}"
 
