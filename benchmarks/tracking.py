@@ -36,14 +36,16 @@ RADAR = Sensor(topic="radar", half_angle=math.radians(60.0), range_min=1.0, rang
 SCENE: dict[str, Any] = {
     "tracking.extent_sigma": 0.0,
     "tracking.cluster_distance": 0.0,
-    "tracking.odometry_drift": 0.0005,
+    "tracking.odometry_drift": 0.0001,
+    "tracking.acceleration_psd": 1.8,
     "tracking.lateral_psd": 0.1,
+    "tracking.standing_psd": 0.01,
     "tracking.cross_speed_sigma": 4.0,
     "tracking.clutter_rate": 12.5,
 }
 """In what the scenes differ from a vehicle; README.md gives the reason for each."""
 
-LEVELS = {"stop": (0.99, 0), "emergency": (0.9999, Config().authority.hits), "emergency_3_hits": (0.9999, 3)}
+LEVELS = {"stop": (0.99, 0), "emergency": (0.9999, Config().authority.hits)}
 """Existence and detections from which a track is scored."""
 
 OPERATING = (0.5, 0.9, 0.97, 0.99, 0.999, 0.9999, 0.99999)

@@ -235,7 +235,7 @@ def first_conflict(
 
 def arc_points(arc: Arc, ego: Odometry, nearest: float, count: int = 9) -> Floats:
     """Return (count, 2) points in odom of the arc at distance `nearest` [m] from the transducer."""
-    bearing = arc.yaw + np.linspace(-arc.half_angle, arc.half_angle, count)
+    bearing = arc.yaw + np.linspace(max(-arc.half_angle, arc.low), min(arc.half_angle, arc.high), count)
     x = arc.x + nearest * np.cos(bearing)
     y = arc.y + nearest * np.sin(bearing)
     cos, sin = np.cos(ego.yaw), np.sin(ego.yaw)

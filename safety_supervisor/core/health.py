@@ -32,6 +32,13 @@ SEVERITY: dict[str, Severity] = {
     "STALE": Severity.DEGRADED,
     "FROZEN": Severity.DEGRADED,
     "JUMP": Severity.DEGRADED,
+    "INCONSISTENT": Severity.SUSPECT,
+    "OBSTRUCTED": Severity.SUSPECT,
+    "CONTRADICTED": Severity.SUSPECT,
+    "IMPLAUSIBLE": Severity.SUSPECT,
+    "BLOCKED": Severity.DEGRADED,
+    "STUCK": Severity.DEGRADED,
+    "SCALE": Severity.OK,
 }
 """Severity of a finding by the last word of its code; odometry and plan have their own rows below."""
 
@@ -185,7 +192,7 @@ class _Gate:
 
 
 def check(memory: Memory, more: tuple[Finding, ...], moving: bool, t: int, config: Config) -> Health:
-    """Return every finding at tick `t`; `more` are those that others found, about the plan and the radars' sign."""
+    """Return every finding at tick `t`; `more` are those that others found: of plan, sensors, sign."""
     inputs = (*_vehicle_inputs(memory, moving, t, config), *_sensors(memory, moving, t, config))
     findings = [*_jumps(memory), *_overruns(memory, t, config), *inputs, *_others(memory, t, config), *more]
     severity = max((severity_of(f.code) for f in findings), default=Severity.OK)

@@ -51,6 +51,8 @@ class State:
     ultrasonics: tracking.UltrasonicState = field(default_factory=tracking.UltrasonicState.empty)
     signs: doppler_sign.Scores = ()
     """Whether each radar counts range rates as declared."""
+    monitors: tracking.Monitors = field(default_factory=tracking.Monitors)
+    """What the sensors say about themselves and about odometry."""
     plan: Plan | None = None
     """Newest plan, good or not."""
     plan_findings: tuple[Finding, ...] = ()
@@ -81,7 +83,8 @@ def step(state: State, inputs: Inputs, t: int, config: Config) -> tuple[State, D
     memory, inputs = health.admit(state.memory, inputs, t, config)
     if memory.jumped:  # what was tracked belongs to another time
         state = replace(state, ego=tracking.EgoHistory(), tracker=tracking.TrackerState.empty(), plan=None,
-                        ultrasonics=tracking.UltrasonicState.empty(), arbiter=rebased(state.arbiter, t))
+                        ultrasonics=tracking.UltrasonicState.empty(), monitors=tracking.Monitors(),
+                        arbiter=rebased(state.arbiter, t))
     history = state.ego.updated(inputs.odometry)
     tracker = tracking.track_radar(state.tracker, inputs.radar, history, t, config)
     ultrasonics = tracking.track_ultrasonics(state.ultrasonics, inputs.ranges, history, t, config)
@@ -93,9 +96,11 @@ def step(state: State, inputs: Inputs, t: int, config: Config) -> tuple[State, D
     state = replace(
         state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics, signs=signs, driver=driver
     )
+    state = replace(state, monitors=tracking.watched(state.monitors, tracker, ultrasonics, history, t, config))
     state = _with_plans(replace(state, requested=_requested(state, inputs)), inputs.plans, ego, config)
     state = replace(state, control=(*state.control, *inputs.control)[-2:])
-    more = (*doppler_sign.findings(state.signs), *state.plan_findings, *_watched(state, ego, config))
+    doubts = (*tracking.findings(state.monitors, ultrasonics, t, config), *_watched(state, ego, config))
+    more = (*doppler_sign.findings(state.signs), *doubts, *state.plan_findings)
     state, trust = _self_tested(state, health.check(memory, more, moving, t, config), t, config)
     return _decide(state, inputs, ego, trust, t, config)
 
@@ -166,7 +171,7 @@ def _decide(
     reasons = _reasons(state, arbiter, assessment, trust)
     decision = Decision(
         t, arbiter.mode, assessment.verdict, assessment, reasons, trust,
-        warn=assessment.verdict > Verdict.SAFE or bool(trust.findings),
+        warn=assessment.verdict > Verdict.SAFE or trust.severity > Severity.OK,
         plan_source=source, command=command, fallback=emergency, acceleration=acceleration, curvature=curvature,
         hazard_lights=arbiter.mode.brakes, takeover_request=arbiter.mode.brakes,
         hold=arbiter.mode == Mode.STANDSTILL, driver=state.driver, ego=ego,

@@ -72,10 +72,17 @@ class RadarScan:
     azimuth: Floats
     range_rate: Floats
     from_objects: bool = False
+    sigma: Floats | None = None
+    """(N, 3) standard deviations of range, azimuth, range rate of an object list; 0 or not finite = unknown."""
+    trust: Floats | None = None
+    """(N,) how far its ECU believes in each object, 0 (not valid) to 1; None = it does not say."""
+    half_width: Floats | None = None
+    """(N,) half of each object's extent across the line of sight [m]; 0 or not finite = unknown."""
 
     def __post_init__(self) -> None:
-        for name in ("range", "azimuth", "range_rate"):
-            object.__setattr__(self, name, frozen(getattr(self, name)))
+        for name in ("range", "azimuth", "range_rate", "sigma", "trust", "half_width"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, frozen(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +259,9 @@ class Arc:
     y: float
     yaw: float
     half_angle: float
+    low: float = -np.inf
+    """Bearings from boresight between which the object is [rad]; the cone itself where nothing narrows it."""
+    high: float = np.inf
 
 
 class Code(enum.Enum):
@@ -279,15 +289,23 @@ class Code(enum.Enum):
     ODOMETRY_INVALID = "ODOMETRY_INVALID"
     ODOMETRY_FROZEN = "ODOMETRY_FROZEN"
     ODOMETRY_JUMP = "ODOMETRY_JUMP"
+    ODOMETRY_SCALE = "ODOMETRY_SCALE"
+    ODOMETRY_IMPLAUSIBLE = "ODOMETRY_IMPLAUSIBLE"
     RADAR_MISSING = "RADAR_MISSING"
     RADAR_STALE = "RADAR_STALE"
     RADAR_FUTURE = "RADAR_FUTURE"
     RADAR_INVALID = "RADAR_INVALID"
     RADAR_FROZEN = "RADAR_FROZEN"
+    RADAR_INCONSISTENT = "RADAR_INCONSISTENT"
+    RADAR_OBSTRUCTED = "RADAR_OBSTRUCTED"
+    RADAR_BLOCKED = "RADAR_BLOCKED"
     ULTRASONIC_MISSING = "ULTRASONIC_MISSING"
     ULTRASONIC_STALE = "ULTRASONIC_STALE"
     ULTRASONIC_FUTURE = "ULTRASONIC_FUTURE"
     ULTRASONIC_INVALID = "ULTRASONIC_INVALID"
+    ULTRASONIC_STUCK = "ULTRASONIC_STUCK"
+    ULTRASONIC_BLOCKED = "ULTRASONIC_BLOCKED"
+    ULTRASONIC_CONTRADICTED = "ULTRASONIC_CONTRADICTED"
     CONTROL_MISSING = "CONTROL_MISSING"
     CONTROL_STALE = "CONTROL_STALE"
     CONTROL_FUTURE = "CONTROL_FUTURE"

@@ -48,18 +48,24 @@ class Detections:
     """(M, 3) variances of `z`."""
     extent: Floats = field(default_factory=lambda: np.zeros((0, 2)))
     """(M, 2) of the merged returns: to the side and behind the nearest one [m]; 0 where nothing was merged."""
+    trust: Floats = field(default_factory=lambda: np.ones(0))
+    """(M,) weight of each as evidence, 1 unless its ECU doubts it."""
 
     def __post_init__(self) -> None:
         if len(self.extent) != len(self.z):
             object.__setattr__(self, "extent", owned(np.zeros((len(self.z), 2))))
-        for name in ("z", "variance", "extent"):
+        if len(self.trust) != len(self.z):
+            object.__setattr__(self, "trust", owned(np.ones(len(self.z))))
+        for name in ("z", "variance", "extent", "trust"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
     def __len__(self) -> int:
         return len(self.z)
 
     def __getitem__(self, rows: Ints | Bools) -> Detections:
-        return Detections(owned(self.z[rows]), owned(self.variance[rows]), owned(self.extent[rows]))
+        return Detections(
+            owned(self.z[rows]), owned(self.variance[rows]), owned(self.extent[rows]), owned(self.trust[rows])
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,9 @@ def usable(z: Floats, sensor: Sensor) -> Bools:
     return np.asarray(good & (np.abs(z[:, 1]) <= np.pi) & (np.abs(z[:, 2]) <= RANGE_RATE_MAX))
 
 
-def canonical(z: Floats, sigma: Floats, sensor: Sensor, p: Tracking) -> Detections:
+def canonical(
+    z: Floats, sigma: Floats, sensor: Sensor, p: Tracking, trust: Floats | None = None, extent: Floats | None = None
+) -> Detections:
     """Return the detections that are usable, with standard deviations `sigma`, nearest first.
 
     Left out is what is not finite, absurd or beyond the range, and what exceeds `detections_max`.
@@ -86,9 +94,14 @@ def canonical(z: Floats, sigma: Floats, sensor: Sensor, p: Tracking) -> Detectio
     rows = np.nonzero(usable(z, sensor))[0]
     order = rows[np.argsort(z[rows, 0])]
     if not (np.diff(z[order, 0]) > 0).all():  # equal ranges are rare
-        order = rows[np.lexsort((z[rows, 2], z[rows, 1], z[rows, 0]))]
+        ties = () if trust is None else (trust[rows],)
+        order = rows[np.lexsort((*ties, *sigma[rows].T, z[rows, 2], z[rows, 1], z[rows, 0]))]
     order = order[: p.detections_max]
-    return Detections(owned(z[order]), owned(sigma[order] ** 2))
+    if trust is None and extent is None:
+        return Detections(owned(z[order]), owned(sigma[order] ** 2))
+    weight = np.ones(len(z)) if trust is None else np.minimum(trust, 1.0)
+    sides = np.zeros((len(z), 2)) if extent is None else extent
+    return Detections(owned(z[order]), owned(sigma[order] ** 2), owned(sides[order]), owned(weight[order]))
 
 
 def merged(detections: Detections, p: Tracking) -> Detections:
@@ -115,7 +128,7 @@ def merged(detections: Detections, p: Tracking) -> Detections:
     range_rate = np.bincount(head, z[:, 2] - z[head, 2], n) / np.maximum(count, 1)
     body = z + np.stack([np.zeros(n), azimuth, range_rate], axis=1)
     body[:, 1] = wrap(body[:, 1])
-    return Detections(body, detections.variance, _extent(detections, body, head))[count > 0]
+    return Detections(body, detections.variance, _extent(detections, body, head), detections.trust)[count > 0]
 
 
 def _extent(detections: Detections, body: Floats, head: Ints) -> Floats:

@@ -1,23 +1,25 @@
 """Does odometry agree with the standing world? Ego's speed, checked by the Doppler of what does not move.
 
-Odometry is the seed, never a free fit: with few standing objects in view a free fit locks on traffic that drives in a
-platoon. Returns whose range rate is near the one that odometry gives a standing object are weighted by how well they
-fit, and the scale of speed is fitted to them and to those of the last seconds, against a prior that odometry is right.
-Pure: `checked(state, seen) -> state`. The tick does not call it yet: an error of 10 % lies outside what it listens to,
-and on a recorded drive it and the reference disagree by more than the error to be found (docs/tracking.md). Radar has a
-scale of its own, and an object list may call a radial speed a longitudinal one: it names neither as the culprit.
+Odometry is the seed, never a free fit: with few standing objects in view a free fit locks on traffic that drives in
+a platoon. Returns whose range rate is near the one that odometry gives a standing object are weighted by how well
+they fit, and the scale of speed is fitted to them and to those of the last seconds, against a prior that odometry
+is right. Odometry is asked the same question by its own pose, which on many vehicles comes from elsewhere than its
+speed. Radar has a scale of its own, and an object list may call a radial speed a longitudinal one: the Doppler
+names no culprit, so that it must be off by `DOPPLER_DOUBT` more than the envelope covers before it is doubted.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
-from safety_supervisor.core.world import seconds
+from safety_supervisor.core.world import Odometry, seconds
 
-from .radar import Observation
+from .ego import SPAN, EgoHistory
+from .observation import Observation
 
 SPEED_MIN = 3.0
 """Slower range rates [m/s] say little of a scale."""
@@ -38,6 +40,27 @@ EVIDENCE_MIN = 100.0
 """Returns, weighted by fit and age, before the scale is trusted; those of one object are not independent."""
 
 ITERATIONS = 5
+
+INTERVAL = 0.15
+"""The standing world is asked this often [s] and not with every scan."""
+
+NOTED = 0.005
+"""A scale that is off by this share is worth a note."""
+
+DOPPLER_DOUBT = 0.02
+"""The Doppler must be off by this share more than the envelope covers: it has a scale of its own."""
+
+BASE = 0.5
+"""Pose and speed are compared over stretches of this duration [s]."""
+
+POSE_MEMORY = 30.0
+"""Time constant of the comparison with the pose [s]."""
+
+TURN_MAX = 0.2
+"""In a bend of more than this [rad] the chord is shorter than the way by 0.2 % and more."""
+
+DISTANCE_MIN = 200.0
+"""Of faded distance [m], before the pose is believed: single poses scatter by decimetres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +83,66 @@ class SpeedCheck:
         """Whether enough has been seen to speak of the scale."""
         return self.evidence >= EVIDENCE_MIN
 
+    def at(self, t: int) -> bool:
+        """Whether it is time to ask again."""
+        return not self.t or t < self.t or seconds(t - self.t) >= INTERVAL
+
     def exceeds(self, ratio: float) -> bool:
         """Whether the scale is off by more than `ratio`; False while nothing can be said."""
         return self.trusted and abs(self.scale) > ratio
 
     def text(self) -> str:
         """Return the finding in words."""
-        direction = "low" if self.scale > 0 else "high"
-        return f"odometry reads {abs(self.scale):.1%} {direction} against the Doppler of the standing world"
+        return f"odometry reads {_off(self.scale)} against the Doppler of the standing world"
+
+
+@dataclass(frozen=True, slots=True)
+class PoseCheck:
+    """What odometry's pose has said of its speed so far: faded sums over stretches of `BASE`."""
+
+    last: Odometry | None = None
+    driven: float = 0.0
+    """By the pose [m]."""
+    read: float = 0.0
+    """By the speed [m]."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether enough has been driven to speak of the scale."""
+        return self.read >= DISTANCE_MIN
+
+    @property
+    def scale(self) -> float:
+        """How much farther ego gets than its speed says, as a share: 0.009 = it reads 0.9 % low."""
+        return self.driven / self.read - 1 if self.read > 0 else 0.0
+
+    def text(self) -> str:
+        """Return the finding in words."""
+        return f"odometry reads {_off(self.scale)} against its own pose"
+
+
+def compared(state: PoseCheck, ego: EgoHistory) -> PoseCheck:
+    """Return the check after the newest odometry; every `BASE` seconds a stretch is added."""
+    if not ego.samples:
+        return state
+    newest, last = ego.samples[-1], state.last
+    stretch = [s for s in ego.samples if last is not None and s.t >= last.t]
+    if last is None or not 0 <= newest.t - last.t <= SPAN or not stretch or stretch[0].t != last.t:
+        return replace(state, last=newest)
+    dt = seconds(newest.t - last.t)
+    if dt < BASE:
+        return state
+    driven = math.hypot(newest.x - last.x, newest.y - last.y)
+    read = sum((abs(a.speed) + abs(b.speed)) / 2 * seconds(b.t - a.t) for a, b in pairwise(stretch))
+    fade = math.exp(-dt / POSE_MEMORY)
+    turned = abs((newest.yaw - last.yaw + math.pi) % (2 * math.pi) - math.pi)
+    if read < SPEED_MIN * dt or turned > TURN_MAX:  # too slow to tell, or the chord is not the way
+        return replace(state, last=newest, driven=fade * state.driven, read=fade * state.read)
+    return PoseCheck(newest, fade * state.driven + driven, fade * state.read + read)
+
+
+def _off(scale: float) -> str:
+    return f"{abs(scale):.1%} {'low' if scale > 0 else 'high'}"
 
 
 def checked(state: SpeedCheck, seen: Observation) -> SpeedCheck:

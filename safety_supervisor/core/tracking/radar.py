@@ -8,7 +8,7 @@ processes the later scans again. What was born from a detection is born with the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -25,9 +25,11 @@ from safety_supervisor.core.world import (
     seconds,
 )
 
-from . import existence, ghosts, identity, kalman
-from .association import Detections, assign, canonical, gate, merged, owned, usable
-from .ego import EgoHistory, SensorPose, sensor_pose
+from . import existence, ghosts, identity, kalman, trust
+from .association import Detections, assign, gate, owned
+from .ego import EgoHistory
+from .observation import Observation, observe
+from .trust import Fit
 
 REORDER = 3 * NANOSECONDS // 10
 """A scan measured this much before the youngest one [ns] is still put in its place, an older one is dropped."""
@@ -42,23 +44,13 @@ EXTENT_KEPT = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """What one sensor saw at `t`, and from where: detections in canonical order, returns of one body merged."""
-
-    t: int
-    found: Detections
-    pose: SensorPose
-    sensor: Sensor
-    rejected: int = 0
-    """Detections that were not usable."""
-
-
-@dataclass(frozen=True, slots=True)
 class Belief:
     """What is believed at one moment: the tracks, and who was lost out of view."""
 
     tracks: Tracks = field(default_factory=Tracks)
     lost: identity.Lost = field(default_factory=identity.Lost)
+    fit: Fit = field(default_factory=Fit)
+    """How well the newest scan agreed with what was known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +71,13 @@ class TrackerState:
     next_id: int = 1
     records: tuple[Record, ...] = ()
     rejected: int = 0
-    """Detections that were left out so far because they were not finite, absurd or out of range."""
+    """Detections that were left out so far: not finite, absurd, out of range, or called invalid by their ECU."""
+    own: int = 0
+    """Detections of ego's own body that were left out so far."""
+    late: int = 0
+    """Scans that came too late to be put in their place, so far."""
+    news: tuple[tuple[Observation, Fit], ...] = ()
+    """The scans that arrived in this tick, in order of measurement."""
 
     @classmethod
     def empty(cls) -> TrackerState:
@@ -92,44 +90,29 @@ def track_radar(
 ) -> TrackerState:
     """Process the scans that arrived since the last tick and predict all tracks, tentative ones included, to `t`."""
     if not ego.samples:
-        return TrackerState(Tracks(t=t), state.next_id, rejected=state.rejected)
+        return replace(state, tracks=Tracks(t=t), records=(), news=())
     sensors = config.sensors_of("radar", "radar_tracks")
     latest = t + nanoseconds(config.health.future_tolerance)
     if state.records and state.records[-1].measured > latest:  # the clock was set back
-        state = TrackerState(next_id=state.next_id, rejected=state.rejected)
-    todo, kept = _schedule(state.records, scans, sensors, t, latest)
+        state = replace(state, tracks=Tracks(), records=())
+    todo, kept, late = _schedule(state.records, scans, sensors, t, latest)
     known = {(r.scan.sensor, r.scan.t): r.births for r in state.records}
-    records, next_id, rejected = list(kept), state.next_id, state.rejected
+    records, next_id, news = list(kept), state.next_id, []
     for measured, scan in todo:
-        seen = observe(scan, measured, ego, sensors[scan.sensor], config.tracking)
-        rejected += 0 if (scan.sensor, scan.t) in known else seen.rejected
+        seen = observe(scan, measured, ego, sensors[scan.sensor], config.tracking, config.vehicle)
         births = known.get((scan.sensor, scan.t), np.full(len(seen.found), -1))
         before = records[-1].after if records else Belief(Tracks(t=measured))
         after, births = step(before, seen, births, next_id, config.tracking)
         next_id = max(next_id, int(births.max(initial=0)) + 1)
         records.append(Record(measured, scan, frozen(births, np.int64), after))
+        if (scan.sensor, scan.t) not in known:
+            news.append((seen, after.fit))
     last = records[-1].after.tracks if records else Tracks(t=t)
-    return TrackerState(predicted(last, t, config.tracking), next_id, _recent(records, sensors), rejected)
-
-
-def observe(scan: RadarScan, measured: int, ego: EgoHistory, sensor: Sensor, p: Tracking) -> Observation:
-    """Return the usable detections of a scan with their noise, seen from where the sensor was then.
-
-    Which part of a body returns changes from scan to scan, and a body returns more than once; the ECU that made an
-    object list has settled both.
-    """
-    at = ego.at(measured)
-    assert at is not None  # track_radar does nothing without odometry
-    n = min(len(scan.range), len(scan.azimuth), len(scan.range_rate))
-    z = np.stack([scan.range[:n], scan.azimuth[:n], scan.range_rate[:n]], axis=1)
-    wander = 0.0 if scan.from_objects else p.extent_sigma
-    sigma = np.empty_like(z)
-    sigma[:] = (sensor.sigma_range, sensor.sigma_azimuth, sensor.sigma_range_rate)
-    sigma[:, 1] = np.hypot(sensor.sigma_azimuth, wander / np.maximum(z[:, 0], 1.0))
-    found = canonical(z, sigma, sensor, p)
-    found = found if scan.from_objects else merged(found, p)
-    sent = max(len(scan.range), len(scan.azimuth), len(scan.range_rate))
-    return Observation(measured, found, sensor_pose(at, sensor), sensor, sent - int(usable(z, sensor).sum()))
+    return TrackerState(
+        predicted(last, t, config.tracking), next_id, _recent(records, sensors),
+        state.rejected + sum(seen.rejected for seen, _ in news), state.own + sum(seen.own for seen, _ in news),
+        state.late + late, tuple(news),
+    )  # fmt: skip
 
 
 def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Tracking) -> tuple[Belief, Ints]:
@@ -143,6 +126,7 @@ def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Track
     density = existence.clutter_density(seen.found.z, seen.pose, seen.sensor, p)
     pairs = gate(expected, seen.found, p.gate_probability)
     gain = existence.hit_gain(pairs.log_likelihood, density[pairs.detection], p)
+    gain = gain * np.where(gain > 0, seen.found.trust[pairs.detection], 1.0)  # half believed counts half
     chosen = assign(pairs, gain - existence.miss_gain(p), tracks.existence >= identity.CONFIRMED, len(seen.found))
     hit, used = pairs.track[chosen], pairs.detection[chosen]
     missed = existence.in_view(expected.z, seen.sensor)
@@ -150,6 +134,7 @@ def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Track
     odds = existence.log_odds(tracks.existence)
     odds[hit] += gain[chosen]
     odds[missed] += existence.miss_gain(p)
+    fit = _fit(tracks, expected, seen, hit, pairs.distance[chosen])
     known = _corrected(tracks, expected, seen.found, hit, used)
     known.existence = np.minimum(existence.probability(odds), p.existence_max)
     ghostly = ghosts.suspects(seen.pose, expected.z, tracks.state, tracks.existence, tracks.moved)
@@ -167,7 +152,7 @@ def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Track
     if number is not after.id:
         after.id = number
         after = after[np.argsort(number)]
-    return Belief(after.frozen(seen.t), lost), births
+    return Belief(after.frozen(seen.t), lost, fit), births
 
 
 def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
@@ -184,10 +169,26 @@ def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
     return rows.frozen(t)
 
 
+def _fit(tracks: Tracks, expected: kalman.Expected, seen: Observation, hit: Ints, distance: Floats) -> Fit:
+    """Return how the scan agrees with the tracks that are well known."""
+    mature = (tracks.existence >= trust.MATURE_EXISTENCE) & (tracks.hits >= trust.MATURE_HITS)
+    visible = np.nonzero(mature & existence.in_view(expected.z, seen.sensor))[0]
+    sector = trust.sectors(expected.z[visible, 1], seen.sensor)
+    found = np.isin(visible, hit)
+    count = trust.SECTORS
+    return Fit(
+        float(distance[mature[hit]].sum()), int(mature[hit].sum()),
+        np.bincount(sector, minlength=count), np.bincount(sector[found], minlength=count), len(seen.found),
+    )  # fmt: skip
+
+
 def _schedule(
     records: tuple[Record, ...], scans: tuple[RadarScan, ...], sensors: dict[str, Sensor], t: int, latest: int
-) -> tuple[list[tuple[int, RadarScan]], tuple[Record, ...]]:
-    """Return (measured, scan) to be processed in order of measurement, and the records that stay as they are."""
+) -> tuple[list[tuple[int, RadarScan]], tuple[Record, ...], int]:
+    """Return (measured, scan) to be processed in order of measurement, the records that stay as they are, and how many
+    scans came too late.
+    """
+    late = 0
     earliest = t - AGE_MAX
     if records:
         earliest = max(earliest, records[-1].measured - _window(sensors), records[0].measured + 1)
@@ -198,15 +199,17 @@ def _schedule(
         if scan.sensor not in sensors or key in done or scan.t > latest:
             continue
         measured = scan.t - nanoseconds(sensors[scan.sensor].latency)
-        if measured >= earliest:
-            done.add(key)
-            todo.append((measured, scan))
+        if measured < earliest:
+            late += 1
+            continue
+        done.add(key)
+        todo.append((measured, scan))
     if not todo:
-        return todo, records
+        return todo, records, late
     todo.sort(key=_order)
     stay = tuple(r for r in records if _order((r.measured, r.scan)) < _order(todo[0]))
     todo += [(r.measured, r.scan) for r in records[len(stay) :]]
-    return sorted(todo, key=_order), stay
+    return sorted(todo, key=_order), stay, late
 
 
 def _order(item: tuple[int, RadarScan]) -> tuple[int, str]:
@@ -284,7 +287,7 @@ def _newborn(seen: Observation, rows: Bools, density: Floats, births: Ints, p: T
     state, cov = kalman.born(found.z, found.variance, seen.pose, p.cross_speed_sigma)
     n = len(found)
     return _Rows(
-        births[rows], state, cov, existence.newborn(density[rows], seen.sensor, p), np.full(n, seen.t),
+        births[rows], state, cov, existence.newborn(density[rows], seen.sensor, p) * found.trust, np.full(n, seen.t),
         np.ones(n, np.int64), np.zeros(n, bool), found.extent, np.zeros(n, bool),
     )  # fmt: skip
 

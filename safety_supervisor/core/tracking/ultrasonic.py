@@ -13,12 +13,23 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from filterpy.kalman import predict as kalman_predict
-from filterpy.kalman import update as kalman_update
+from filterpy.common import Q_continuous_white_noise
+from filterpy.kalman import KalmanFilter
 
 from safety_supervisor.core.config import Config, Sensor, Ultrasonics
-from safety_supervisor.core.world import Arc, Echo, Floats, RangeReading, frozen, nanoseconds, seconds
+from safety_supervisor.core.world import (
+    Arc,
+    Code,
+    Echo,
+    Finding,
+    Floats,
+    RangeReading,
+    frozen,
+    nanoseconds,
+    seconds,
+)
 
+from .bearings import Witness, heard_by, narrowed, recalled
 from .ego import EgoHistory, beam_speed
 
 BIRTH_SPEED_SIGMA = 1.5
@@ -29,6 +40,13 @@ PREDICTION = 0.5
 
 UNHEARD_SPEED = 1.0
 """Growth of the uncertainty [m/s] of an object that was not heard for longer than that."""
+
+
+REPEATS, STUCK_TRAVEL, BLOCKED_TRAVEL = 15, 2.0, 1.0
+"""The same for so many pings while ego moves so far along the beam [m]: stuck; too close all the while: covered."""
+
+BLIND_ZONE_HOLD = 30
+"""Silent pings for which what has entered the blind zone is held."""
 
 
 class Ping(enum.Enum):
@@ -66,6 +84,12 @@ class Transducer:
     spikes: int = 0
     range_max: float = math.nan
     """As the last valid reading said."""
+    value: float = math.nan
+    """Newest echo as it came."""
+    repeats: int = 0
+    """Pings in a row that said exactly the same."""
+    travelled: float = 0.0
+    """How far ego has moved along the beam meanwhile [m]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +98,8 @@ class UltrasonicState:
 
     transducers: tuple[tuple[str, Transducer], ...] = ()
     arcs: tuple[Arc, ...] = ()
+    witnesses: tuple[Witness, ...] = ()
+    """What was heard a moment ago, and from where."""
 
     @classmethod
     def empty(cls) -> UltrasonicState:
@@ -98,7 +124,30 @@ def track_ultrasonics(
         if belief is not None:
             beliefs.append((name, belief))
         arcs.append(_arc(name, belief, sensor, t, config.ultrasonics))
-    return UltrasonicState(tuple(beliefs), tuple(arcs))
+    at = ego.at(t)
+    if at is None:
+        return UltrasonicState(tuple(beliefs), tuple(arcs))
+    steady = {name for name, b in beliefs if b.hits >= config.ultrasonics.lose and not b.missed}
+    now = tuple(heard_by(a, at, t) for a in arcs if a.sensor in steady and a.echo is Echo.OBJECT and a.t <= t)
+    earlier = tuple(w for w in state.witnesses if w.t <= t)
+    arcs = [narrowed(a, (*now, *earlier), at, t) for a in arcs]
+    return UltrasonicState(tuple(beliefs), tuple(arcs), recalled(earlier, now, t))
+
+
+def doubts(state: UltrasonicState, config: Config) -> tuple[Finding, ...]:
+    """Return the transducers that say the same while ego moves along their beam: nothing in the world does that."""
+    found = []
+    sensors = config.sensors_of("ultrasonic")
+    for name, belief in state.transducers:
+        if name not in sensors or belief.repeats < REPEATS:
+            continue
+        if belief.value > 0 and belief.travelled >= STUCK_TRAVEL:
+            text = f"{name} repeats {belief.value:.3f} m for {belief.repeats} pings while ego moves on"
+            found.append(Finding(Code.ULTRASONIC_STUCK, name, text))
+        if belief.value <= 0 and belief.travelled >= BLOCKED_TRAVEL:
+            text = f"{name} says too close for {belief.repeats} pings while ego moves on: it is covered"
+            found.append(Finding(Code.ULTRASONIC_BLOCKED, name, text))
+    return tuple(found)
 
 
 def meaning(reading: RangeReading, sensor: Sensor) -> Ping:
@@ -117,23 +166,43 @@ def heard(
 ) -> Transducer:
     """Return the belief after one ping."""
     ping = meaning(reading, sensor)
-    belief = replace(belief, t=reading.t)
+    belief = _repeated(belief, reading, ping, ego, sensor)
     if ping is Ping.INVALID:
         return replace(belief, invalid=belief.invalid + 1)
     belief = replace(belief, invalid=0, range_max=_range_max(reading, sensor))
     if ping is Ping.CLOSE:
         return replace(belief, close=belief.close + 1, missed=0, silent=0, spikes=0, spike=math.nan)
     if ping is Ping.SILENT:
-        return _silent(belief, p)
+        return _silent(belief, sensor, p)
     return _echo(replace(belief, silent=0), reading, ego, sensor, p)
 
 
-def _silent(belief: Transducer, p: Ultrasonics) -> Transducer:
-    """Count a silent ping; `lose` of them in a row end whatever was believed."""
+def _repeated(belief: Transducer, reading: RangeReading, ping: Ping, ego: EgoHistory, sensor: Sensor) -> Transducer:
+    """Count the pings that say the same, and how far ego has moved along the beam meanwhile."""
+    value = {Ping.ECHO: reading.range, Ping.CLOSE: 0.0}.get(ping, math.nan)
+    if value != belief.value:  # NaN never repeats
+        return replace(belief, t=reading.t, value=value, repeats=1, travelled=0.0)
+    moved = abs(_closing(ego, reading.t, sensor)) * max(seconds(reading.t - belief.t), 0.0)
+    return replace(belief, t=reading.t, repeats=belief.repeats + 1, travelled=belief.travelled + moved)
+
+
+def _silent(belief: Transducer, sensor: Sensor, p: Ultrasonics) -> Transducer:
+    """Count a silent ping; `lose` of them in a row end whatever was believed.
+
+    What was last heard at the edge of the blind zone, and came nearer, has not gone but entered it: it is too close,
+    until it is heard again or `BLIND_ZONE_HOLD` pings have passed.
+    """
     belief = replace(belief, missed=belief.missed + 1, silent=belief.silent + 1)
-    if belief.silent >= p.lose:
-        return Transducer(belief.t, silent=belief.silent, range_max=belief.range_max)
-    return belief
+    if belief.silent < p.lose:
+        return belief
+    if belief.x is not None and belief.silent < BLIND_ZONE_HOLD:
+        nearest, sigma, _ = _near_edge(belief, belief.t, p)
+        if nearest - 3 * sigma < sensor.range_min and belief.hits >= p.confirm:
+            return replace(belief, close=max(belief.close, p.confirm))
+    return Transducer(
+        belief.t, silent=belief.silent, range_max=belief.range_max, value=belief.value, repeats=belief.repeats,
+        travelled=belief.travelled,
+    )  # fmt: skip
 
 
 def _echo(
@@ -149,10 +218,11 @@ def _echo(
     S = float(P[0, 0]) + p.sigma * p.sigma
     if abs(reading.range - x[0]) > p.spike_gate * math.sqrt(S):
         return _spike(belief, reading, closing, p.confirm if reading.range < x[0] else p.lose, p)
-    x, P = kalman_update(x, P, reading.range, np.array([[p.sigma * p.sigma]]), np.array([[1.0, 0.0]]))
+    filter_ = _filter(x, P, p)
+    filter_.update(reading.range)
     return replace(
-        belief, heard=reading.t, x=frozen(x), P=frozen(P), hits=belief.hits + 1, missed=0, close=0, spikes=0,
-        spike=math.nan,
+        belief, heard=reading.t, x=frozen(filter_.x), P=frozen(filter_.P), hits=belief.hits + 1, missed=0, close=0,
+        spikes=0, spike=math.nan,
     )  # fmt: skip
 
 
@@ -181,16 +251,25 @@ def _born(belief: Transducer, reading: RangeReading, closing: float, p: Ultrason
     return Transducer(
         t=reading.t, heard=reading.t, x=frozen([reading.range, -closing]),
         P=frozen(np.diag([p.sigma * p.sigma, BIRTH_SPEED_SIGMA * BIRTH_SPEED_SIGMA])), hits=1,
-        range_max=belief.range_max,
+        range_max=belief.range_max, value=belief.value, repeats=belief.repeats, travelled=belief.travelled,
     )  # fmt: skip
 
 
 def _predicted(belief: Transducer, t: int, p: Ultrasonics) -> tuple[Floats, Floats]:
     dt = seconds(t - belief.heard)
-    F = np.array([[1.0, dt], [0.0, 1.0]])
-    Q = p.acceleration_psd * np.array([[abs(dt) ** 3 / 3, dt * abs(dt) / 2], [dt * abs(dt) / 2, abs(dt)]])
-    x, P = kalman_predict(belief.x, belief.P, F, Q)
-    return x, P
+    filter_ = _filter(belief.x, belief.P, p)
+    # A stamp may lie before the estimate: going back adds as much uncertainty as going on.
+    noise = Q_continuous_white_noise(2, abs(dt), p.acceleration_psd)
+    filter_.predict(F=np.array([[1.0, dt], [0.0, 1.0]]), Q=noise * np.array([[1.0, np.sign(dt)], [np.sign(dt), 1.0]]))
+    return filter_.x, filter_.P
+
+
+def _filter(x: Floats | None, P: Floats | None, p: Ultrasonics) -> KalmanFilter:
+    """Return filterpy's filter of one transducer with this estimate: it measures the range."""
+    filter_ = KalmanFilter(dim_x=2, dim_z=1)
+    filter_.x, filter_.P = np.array(x), np.array(P)
+    filter_.H, filter_.R = np.array([[1.0, 0.0]]), np.array([[p.sigma * p.sigma]])
+    return filter_
 
 
 def _arc(name: str, belief: Transducer | None, sensor: Sensor, t: int, p: Ultrasonics) -> Arc:
@@ -222,11 +301,13 @@ def _blind(belief: Transducer, p: Ultrasonics) -> bool:
 def _near_edge(belief: Transducer, t: int, p: Ultrasonics) -> tuple[float, float, float]:
     """Return range, its sigma and range rate at `t`; a prediction comes nearer or stays, it never recedes."""
     assert belief.x is not None
+    assert belief.P is not None
     dt = max(seconds(t - belief.heard), 0.0)
-    _, P = _predicted(belief, max(t, belief.heard), p)
+    P = belief.P  # the variance of range after filterpy's prediction, in closed form: asked for in every tick
+    variance = float(P[0, 0] + 2 * dt * P[0, 1] + dt * dt * P[1, 1]) + p.acceleration_psd * dt**3 / 3
     distance, rate = float(belief.x[0]), float(belief.x[1])
     nearer = distance + min(rate, 0.0) * min(dt, PREDICTION)
-    sigma = math.sqrt(float(P[0, 0])) + UNHEARD_SPEED * max(dt - PREDICTION, 0.0)
+    sigma = math.sqrt(variance) + UNHEARD_SPEED * max(dt - PREDICTION, 0.0)
     return max(nearer, 0.0), sigma, rate
 
 

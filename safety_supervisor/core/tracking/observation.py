@@ -1,0 +1,98 @@
+"""One scan of one radar as the tracker takes it: usable detections with their noise, seen from where the sensor was.
+
+Left out, and counted: what is not finite, absurd or out of range; what an ECU itself calls invalid; and what is
+ego's own: returns from inside ego's outline, and from the sector of the mount that the vehicle file excludes (a
+bumper beam, a trailer hitch). What an object list says of its own errors is believed where it is larger than the
+declared noise; zero, negative or not finite means unknown, never exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from safety_supervisor.core.config import Sensor, Tracking, Vehicle
+from safety_supervisor.core.world import Bools, Floats, RadarScan
+
+from .association import Detections, canonical, merged, usable
+from .ego import EgoHistory, SensorPose, sensor_pose
+
+VEHICLE = Vehicle()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one sensor saw at `t`, and from where: detections in canonical order, returns of one body merged."""
+
+    t: int
+    found: Detections
+    pose: SensorPose
+    sensor: Sensor
+    rejected: int = 0
+    """Detections that were not usable."""
+    own: int = 0
+    """Detections of ego's own body."""
+    name: str = ""
+    """Of the sensor."""
+
+
+def observe(
+    scan: RadarScan, measured: int, ego: EgoHistory, sensor: Sensor, p: Tracking, vehicle: Vehicle = VEHICLE
+) -> Observation:
+    """Return what a scan shows.
+
+    Which part of a body returns changes from scan to scan, and a body returns more than once; the ECU that made an
+    object list has settled both.
+    """
+    at = ego.at(measured)
+    assert at is not None  # track_radar does nothing without odometry
+    n = min(len(scan.range), len(scan.azimuth), len(scan.range_rate))
+    z = np.stack([scan.range[:n], scan.azimuth[:n], scan.range_rate[:n]], axis=1)
+    good = usable(z, sensor)
+    own = np.zeros(n, np.bool_)
+    own[good] = own_body(z[good], sensor, vehicle)
+    trust = scan.trust[:n] if scan.trust is not None else None
+    if trust is not None:
+        good &= trust > 0  # NaN is no trust
+    sent = max(len(scan.range), len(scan.azimuth), len(scan.range_rate))
+    rejected, mine = sent - int(good.sum()), int((own & good).sum())
+    z[~good | own] = np.nan
+    extent = None if scan.half_width is None else _sides(scan.half_width[:n])
+    found = canonical(z, _sigma(scan, z, sensor, p), sensor, p, trust, extent)
+    found = found if scan.from_objects else merged(found, p)
+    return Observation(measured, found, sensor_pose(at, sensor), sensor, rejected, mine, scan.sensor)
+
+
+def own_body(z: Floats, sensor: Sensor, vehicle: Vehicle) -> Bools:
+    """Return which rows of `z` (N, 3) lie inside ego's outline, or in the sector that the vehicle file excludes.
+
+    One standard deviation of range is left out of the outline: what touches ego is not ego.
+    """
+    bearing = z[:, 1] + sensor.yaw
+    x = sensor.x + z[:, 0] * np.cos(bearing)
+    y = sensor.y + z[:, 0] * np.sin(bearing)
+    s = sensor.sigma_range
+    inside = (x < vehicle.front - s) & (x > s - vehicle.rear) & (np.abs(y) < vehicle.width / 2 - s)
+    if sensor.exclude_range > 0:
+        between = (z[:, 1] >= sensor.exclude_from) & (z[:, 1] <= sensor.exclude_to)
+        inside |= between & (z[:, 0] <= sensor.exclude_range)
+    return np.asarray(inside)
+
+
+def _sigma(scan: RadarScan, z: Floats, sensor: Sensor, p: Tracking) -> Floats:
+    """Return (N, 3) standard deviations: the declared ones, or larger ones that the object list gives."""
+    wander = 0.0 if scan.from_objects else p.extent_sigma
+    sigma = np.empty_like(z)
+    sigma[:] = (sensor.sigma_range, sensor.sigma_azimuth, sensor.sigma_range_rate)
+    sigma[:, 1] = np.hypot(sensor.sigma_azimuth, wander / np.maximum(np.nan_to_num(z[:, 0]), 1.0))
+    if scan.sigma is not None:
+        given = scan.sigma[: len(z)]
+        sigma = np.maximum(sigma, np.where(np.isfinite(given) & (given > 0), given, 0.0))
+    return sigma
+
+
+def _sides(half_width: Floats) -> Floats:
+    """Return extents (N, 2) from the half widths of an object list; 0 or not finite = unknown."""
+    known = np.where(np.isfinite(half_width) & (half_width > 0), half_width, 0.0)
+    return np.stack([known, np.zeros(len(known))], axis=1)
