@@ -53,7 +53,7 @@ DOPPLER_DOUBT = 0.02
 BASE = 0.5
 """Pose and speed are compared over stretches of this duration [s]."""
 
-POSE_MEMORY = 30.0
+POSE_MEMORY = 60.0
 """Time constant of the comparison with the pose [s]."""
 
 TURN_MAX = 0.2

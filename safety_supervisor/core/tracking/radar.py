@@ -174,11 +174,11 @@ def _fit(tracks: Tracks, expected: kalman.Expected, seen: Observation, hit: Ints
     mature = (tracks.existence >= trust.MATURE_EXISTENCE) & (tracks.hits >= trust.MATURE_HITS)
     visible = np.nonzero(mature & existence.in_view(expected.z, seen.sensor))[0]
     sector = trust.sectors(expected.z[visible, 1], seen.sensor)
-    found = np.isin(visible, hit)
+    returned = trust.sectors(seen.found.z[:, 1], seen.sensor)
     count = trust.SECTORS
     return Fit(
         float(distance[mature[hit]].sum()), int(mature[hit].sum()),
-        np.bincount(sector, minlength=count), np.bincount(sector[found], minlength=count), len(seen.found),
+        np.bincount(sector, minlength=count), np.bincount(returned, minlength=count),
     )  # fmt: skip
 
 

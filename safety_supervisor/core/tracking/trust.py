@@ -1,10 +1,10 @@
 """Can a sensor be believed: what its detections say about itself, as findings with its name.
 
-Radar. *Consistency*: the squared innovations of well-known tracks average to three when noise, mount and latency are as
-declared. *Blockage*: objects that were known well all go undetected at once, by sector; of one that sees nothing at all
-any more nothing is known. *Odometry*: its speed against the Doppler of the standing world and against its own pose.
-*Contradiction*: a radar and an ultrasonic transducer that look at the same place at walking pace and disagree for long.
-None of these deletes anything; what they demand is in `health.SEVERITY`.
+Radar. *Consistency*: the squared innovations of well-known tracks average to three when noise, mount and latency
+are as declared. *Blockage*: a sector in which several objects were known well returns nothing at all any more, not
+even clutter; what hides them all would return itself. *Odometry*: its speed against the Doppler of the standing
+world and against its own pose. *Contradiction*: a radar and an ultrasonic transducer that look at the same place at
+walking pace and disagree for long. None of these deletes anything; what they demand is in `health.SEVERITY`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ INNOVATION_MAX = 5.5
 """Mean squared innovation, ideally 3, at most 8 behind the gate: noise, mount or latency are not as declared."""
 
 DARK = 12
-"""Detections in a row that well-known objects of a sector did not give; with 0.9 each one in 10^12."""
+"""Detections in a row that well-known objects of a silent sector did not give; with 0.9 each one in 10^12."""
 
 OBJECTS_MIN = 3
 """So many objects at once must have gone dark: one may be hidden by another."""
@@ -52,10 +52,8 @@ class Fit:
     count: int = 0
     expected: Ints = field(default_factory=_none)
     """(SECTORS,) such tracks in view."""
-    detected: Ints = field(default_factory=_none)
-    """(SECTORS,) of them detected."""
-    returns: int = 0
-    """Detections in the scan at all."""
+    returns: Ints = field(default_factory=_none)
+    """(SECTORS,) detections of any kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +65,12 @@ class RadarTrust:
     weight: float = 0.0
     """Faded sums of squared innovations and of their number."""
     dark: tuple[int, ...] = (0,) * SECTORS
-    """Expected detections in a row without any, by sector."""
+    """Expected detections in a row while the sector returned nothing at all, not even clutter."""
     objects: tuple[int, ...] = (0,) * SECTORS
     """Most objects that were expected at once during that."""
-    silent: bool = False
-    """Nothing at all was detected during that."""
+
+    empty: bool = False
+    """The newest scan was."""
 
     @property
     def consistency(self) -> float:
@@ -96,16 +95,12 @@ def judged(trust: RadarTrust, fit: Fit, t: int) -> RadarTrust:
     if trust.t and t <= trust.t:
         return trust
     fade = math.exp(-seconds(t - trust.t) / MEMORY) if trust.t else 0.0
-    dark, objects = list(trust.dark), list(trust.objects)
-    for i in range(SECTORS):
-        if fit.detected[i]:
-            dark[i] = objects[i] = 0
-        else:
-            dark[i] += int(fit.expected[i])
-            objects[i] = max(objects[i], int(fit.expected[i]))
-    silent = fit.returns == 0 and (trust.silent or not any(trust.dark))
+    dark = tuple((d + int(e)) * (r == 0) for d, e, r in zip(trust.dark, fit.expected, fit.returns, strict=True))
+    objects = tuple(
+        max(o, int(e)) * (r == 0) for o, e, r in zip(trust.objects, fit.expected, fit.returns, strict=True)
+    )
     nis, weight = fade * trust.nis + fit.nis, fade * trust.weight + fit.count
-    return RadarTrust(t, nis, weight, tuple(dark), tuple(objects), silent)
+    return RadarTrust(t, nis, weight, dark, objects, not fit.returns.any())
 
 
 def radar_findings(name: str, trust: RadarTrust) -> tuple[Finding, ...]:
@@ -117,7 +112,7 @@ def radar_findings(name: str, trust: RadarTrust) -> tuple[Finding, ...]:
     if trust.obstructed:
         where = " and ".join(("right", "centre", "left")[i] for i in trust.obstructed)
         lost = sum(trust.objects[i] for i in trust.obstructed)
-        if trust.silent:
+        if trust.empty:
             text = f"{name}: {lost} known objects vanished at once and nothing is detected any more"
             found.append(Finding(Code.RADAR_BLOCKED, name, text))
         else:
