@@ -14,12 +14,16 @@ endif
 # Two workers; tests that must not meet (one ROS domain, one clock) stand in one xdist_group.
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
+# 1 installs exactly the versions and hashes of requirements/lock.txt (Python 3.11, jazzy).
+LOCKED ?=
+comma := ,
+
 VENV := .venv
 # The wheels of two ROS distributions cannot share an environment.
 TEST_VENV := $(if $(filter jazzy,$(ROS_FROM_PYPI)),$(VENV),$(VENV)-$(ROS_FROM_PYPI))
-TEST_EXTRAS := test,lint,suites,proofs,fleet,view,colcon,ros-$(ROS_FROM_PYPI)
+TEST_EXTRAS := test,lint,suites,proofs,fleet,view,colcon,docs,ros-$(ROS_FROM_PYPI)
 # What an installation depends on: a newer one of these and the next run installs again.
-INSTALL_INPUTS := setup.py setup.cfg requirements/constraints.txt
+INSTALL_INPUTS := setup.py setup.cfg requirements/constraints.txt requirements/lock.txt
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
 
 # A sourced ROS would put its own rclpy and message packages before those of the environment.
@@ -28,7 +32,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo test lint certificates campaign clean
+.PHONY: help demo check test lint coverage docs certificates campaign lock supply release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -37,9 +41,21 @@ help: ## list the targets
 demo: $(VENV)/.installed-demo ## run the demo without ROS; results in demo/
 	$(VENV)/bin/safety-supervisor demo --out demo
 
+check: lint ## the developer loop, under a minute: lint and the quick tests
+	$(TEST_VENV)/bin/python -m pytest -q -m smoke test/
+
 test: lint ## lint, then every test, the colcon build included
 	@mkdir -p $(TEST_VENV)/ros_log
 	ROS_LOG_DIR="$${ROS_LOG_DIR:-$(CURDIR)/$(TEST_VENV)/ros_log}" $(TEST_VENV)/bin/python -m pytest $(PYTEST_ARGS) test/
+
+# All tests but those of processes of their own: they would be traced in vain.
+coverage: $(TEST_VENV)/.installed-test ## 100 % of the branches of the core, or the lines that are missing
+	$(TEST_VENV)/bin/python -m pytest -q $(PYTEST_ARGS) --cov=safety_supervisor.core --cov-branch --cov-report= \
+	  -k 'not colcon and not node_process and not launch' test/
+	$(TEST_VENV)/bin/python -m coverage report --include='safety_supervisor/core/*' --fail-under=100
+
+docs: $(TEST_VENV)/.installed-test ## the documentation site in build/site; a warning is an error
+	$(TEST_VENV)/bin/python -m mkdocs build
 
 lint: $(TEST_VENV)/.installed-test ## ruff and mypy --strict
 	$(TEST_VENV)/bin/python -m ruff check .
@@ -50,13 +66,38 @@ certificates: $(TEST_VENV)/.installed-test ## prove every shipped vehicle and wr
 	  $(TEST_VENV)/bin/safety-supervisor prove --config "$$vehicle" --certificate "$${vehicle%.yaml}.certificate.json"; \
 	done
 
+lock: $(TEST_VENV)/.installed-supply ## pin every version and hash again: requirements/lock.txt
+	mkdir -p build
+	$(TEST_VENV)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint requirements/constraints.txt \
+	  $(foreach extra,$(subst $(comma), ,$(TEST_EXTRAS)),--extra $(extra)) --output-file build/lock.txt setup.py
+	{ grep '^#' requirements/lock.txt; grep -v '^#' build/lock.txt | grep .; } > build/lock.new
+	mv build/lock.new requirements/lock.txt
+
+supply: $(TEST_VENV)/.installed-supply ## licences of all dependencies, and a bill of materials: build/sbom.json
+	mkdir -p build
+	$(TEST_VENV)/bin/python requirements/licences.py
+	$(TEST_VENV)/bin/cyclonedx-py environment --output-reproducible --output-file build/sbom.json $(TEST_VENV)/bin/python
+
+release: $(TEST_VENV)/.installed-supply ## sdist, wheel, bill of materials and release notes in dist/; publishes nothing
+	$(TEST_VENV)/bin/python requirements/release.py
+
 CAMPAIGN_JOBS ?= 2
 
-campaign: $(TEST_VENV)/.installed-campaign ## hours: fuzzing and the fault matrix into docs/evidence/campaign.json
+SOAK_HOURS ?= 24
+NODE_HOURS ?= 1
+
+campaign: $(TEST_VENV)/.installed-campaign ## many hours: fuzzing, faults, mutation, soak into docs/evidence/campaign.json
 	mkdir -p build
-	$(TEST_VENV)/bin/python campaigns/fuzz.py --record
-	$(TEST_VENV)/bin/safety-supervisor campaign faults --jobs $(CAMPAIGN_JOBS) --json build/faults.json
-	$(TEST_VENV)/bin/python campaigns/evidence.py faults build/faults.json
+	failed=0; \
+	$(TEST_VENV)/bin/python campaigns/fuzz.py --record || failed=1; \
+	$(TEST_VENV)/bin/safety-supervisor campaign faults --jobs $(CAMPAIGN_JOBS) --json build/faults.json || failed=1; \
+	$(TEST_VENV)/bin/python campaigns/evidence.py faults build/faults.json || failed=1; \
+	$(TEST_VENV)/bin/python campaigns/mutation.py --jobs $(CAMPAIGN_JOBS) --record || failed=1; \
+	$(TEST_VENV)/bin/python campaigns/soak.py step --hours $(SOAK_HOURS) --record || failed=1; \
+	$(TEST_VENV)/bin/python campaigns/soak.py replay --hours $(SOAK_HOURS) --record || failed=1; \
+	$(TEST_VENV)/bin/python campaigns/soak.py node --hours $(NODE_HOURS) --record || failed=1; \
+	exit $$failed
 
 clean: ## remove the environments and everything that is built
 	rm -rf $(VENV) $(VENV)-* build install log dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -76,9 +117,18 @@ $(VENV)/.installed-demo: $(INSTALL_INPUTS) | $(VENV)/bin/python
 
 # The tests' installation holds the demo's as well.
 $(TEST_VENV)/.installed-test: $(INSTALL_INPUTS) | $(TEST_VENV)/bin/python
+ifeq ($(LOCKED),1)
+	$(TEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
+	$(TEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+else
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) -e '.[$(TEST_EXTRAS)]'
+endif
 	@touch $(TEST_VENV)/.installed-demo $@
 
 $(TEST_VENV)/.installed-campaign: $(TEST_VENV)/.installed-test
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) -e '.[$(TEST_EXTRAS),campaign]'
+	@touch $@
+
+$(TEST_VENV)/.installed-supply: $(TEST_VENV)/.installed-test
+	$(TEST_VENV)/bin/python $(PIP_INSTALL) -e '.[$(TEST_EXTRAS),supply]'
 	@touch $@

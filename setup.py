@@ -45,10 +45,13 @@ def data_files() -> list[tuple[str, list[str]]]:
         "config/examples/*",
         "config/security/*",
         "config/systemd/*",
-        "docs/*.md",
+        "docs/**/*.md",
+        "docs/evidence/*.json",
         "docs/*.rst",
         "README.md",
         "CHANGELOG.rst",
+        "QUALITY_DECLARATION.md",
+        "SECURITY.md",
         "LICENSE",
         "proofs/**/*",
     )
@@ -97,10 +100,13 @@ setup(
             "pytest-xdist>=3",
             "coverage[toml]",
             "websockets",  # a viewer for the live view
+            "pytest-cov",
             "tomli; python_version < '3.11'",
             "catkin_pkg",
             "selenium",  # drives the browser that opens the report; the tests skip where there is no chromium
         ],
+        "docs": ["mkdocs>=1.6"],  # generated pages came with 1.6
+        "supply": ["pip-tools", "pip-licenses", "cyclonedx-bom", "build"],  # lock, licences, bill of materials, release
         "campaign": ["atheris", "mutmut>=3"],  # fuzzing and mutation: hours, so not part of the tests
         "lint": ["ruff", "mypy", "types-PyYAML", "types-tqdm"],
         "suites": ["matplotlib", "pyarrow"],  # pictures of the suites, and rows as Parquet instead of CSV

@@ -21,10 +21,16 @@ def commit() -> str:
     return git("rev-parse", "HEAD").strip() + ("-modified" if changed else "")
 
 
-def record(section: str, figures: dict[str, Any]) -> None:
-    """Replace one section. `commit` at the top is that of the newest section; each section has its own."""
+def record(section: str, figures: dict[str, Any], merge: bool = False) -> None:
+    """Replace one section, or, with `merge`, some of its keys, each then with its own commit.
+
+    `commit` at the top is that of the newest section; each section has its own.
+    """
     data = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     here = commit()
+    if merge:
+        figures = {**data.get(section, {}), **{key: {"commit": here, **value} for key, value in figures.items()}}
+        figures.pop("commit", None)
     data = {**data, "commit": here, section: {"commit": here, **figures}}
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")

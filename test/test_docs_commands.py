@@ -1,0 +1,115 @@
+"""Every command in README and docs is executed here, page by page in order, or stands below with the reason why not."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from safety_supervisor import cli, vehicle_file
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PROGRAMS = ("safety-supervisor", "python", "make", "ros2", "colcon", "cd", "pip", "touch", "source", "git")
+
+LEFT = {
+    r"^cd ~/ws|^touch ~/ws|^pip install|^python3 -m venv|^source": "needs a ROS workspace",
+    r"^ros2 ": "needs a ROS installation; test_node_launch.py starts the same launch file's nodes",
+    r"^git clone": "this is the clone",
+    r"^make (demo|test|coverage|docs|check|lint|help|lock|supply|release|campaign)\b": "makes an environment of "
+    "its own or runs the tests, this one among them; that the targets exist is tested below",
+    r"^safety-supervisor prove(?!.* --only)": "proves every claim, minutes: test_prove.py does it",
+    r"^safety-supervisor prove .*--(ablation|witnesses)": "minutes: test_prove.py and test_prove_witnesses.py do it",
+    r"^safety-supervisor replay rosbag2_mcap": "needs the recorded drive: test_replay.py uses it where it is",
+    r"^safety-supervisor campaign faults --json": "the whole matrix, hours: test_campaign_faults.py runs a part of it",
+    r"^safety-supervisor fleet\b.*(tcp://|--cluster|--scheduler)": "needs a cluster",
+}
+"""Pattern -> why a command is not executed."""
+SHORTER = {r"scenario run (r157|ncap)\S*(?!.*--sample)": ["--sample", "2"],
+           r"scenario run (r157|ncap)\S*.*--sample": ["--sample", "2"]}  # fmt: skip
+"""Pattern -> options that make the same command quick."""
+
+
+def commands(page):
+    """The commands of a page in order: lines of code that begin with a program."""
+    found, fenced = [], False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        fenced ^= line.startswith("```")
+        code = line.strip().split("   #")[0].strip()
+        if (fenced or line.startswith("    ")) and code.split(" ")[0] in PROGRAMS:
+            found.append(code)
+    return found
+
+
+def reason(command):
+    return next((why for pattern, why in LEFT.items() if re.search(pattern, command)), None)
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory):
+    """A folder like a checkout, with a recording and a vehicle file of one's own."""
+    folder = tmp_path_factory.mktemp("docs")
+    for name in ("config", "proofs"):
+        (folder / name).symlink_to(ROOT / name)
+    shutil.copy(vehicle_file.share_dir("config") / "passenger_car.yaml", folder / "my_vehicle.yaml")
+    code = cli.main(["scenario", "run", "parking-stop", "--out", str(folder / "made")])
+    assert code == 0
+    return folder
+
+
+def filled(command, folder):
+    """The words of a command: optional parts left out, placeholders filled in."""
+    command = re.sub(r"\s*\[[^\]]*\]", "", command)
+    for word, value in (("BAG...", "made/parking-stop"), ("BAG", "made/parking-stop"), ("--at T", "--at 2.0"),
+                        ("diff A", "diff made/parking-stop")):  # fmt: skip
+        command = re.sub(rf"(?<!\S){re.escape(word)}(?!\S)" if word[0].isupper() else re.escape(word), value, command)
+    words = shlex.split(command)
+    for pattern, more in SHORTER.items():
+        if re.search(pattern, command):
+            return [*words, *more]
+    del folder
+    return words
+
+
+def run(words):
+    if words[0] == "safety-supervisor":
+        return cli.main(words[1:])
+    return subprocess.run([sys.executable, *words[1:]], cwd=ROOT, capture_output=True, timeout=250).returncode
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_commands_of_a_page_work(page, example, monkeypatch, capsys):
+    monkeypatch.chdir(example)
+    for command in commands(page):
+        if reason(command) is None:
+            code = run(filled(command, example))
+            said = capsys.readouterr()
+            assert code == 0, f"{page.name}: {command!r} ended with {code}: {said.err[-600:]}"
+
+
+def test_there_are_commands_to_execute_and_every_reason_is_needed():
+    every = [command for page in PAGES for command in commands(page)]
+    executed = [command for command in every if reason(command) is None]
+    assert len(executed) >= 12
+    used = {why for command in every if (why := reason(command))}
+    assert len(used) >= 6
+
+
+def test_control_a_command_that_does_not_exist_fails(example, monkeypatch, capsys):
+    monkeypatch.chdir(example)
+    assert run(filled("safety-supervisor replay BAG --no-such-option", example)) != 0
+    assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_make_targets_that_are_named_exist(page):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for command in commands(page):
+        if command.startswith("make "):
+            target = next(word for word in command.split()[1:] if "=" not in word)
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), command
