@@ -33,6 +33,7 @@ LAYERS = {
     "plan_check": 3,
     "policy_watch": 3,
     "doppler_sign": 3,
+    "foresight": 3,
     "assessment": 3,
     "health": 3,
     "fallback": 3,

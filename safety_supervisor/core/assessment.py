@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from safety_supervisor.core import foresight
 from safety_supervisor.core.config import Config, Envelope
 from safety_supervisor.core.envelopes import (
     EPS,
@@ -48,6 +49,10 @@ NEAR_BOUND = 0.01
 CONFLICT_STEP = 0.1
 """Time step of the expected motion [s]."""
 
+WAIT = 0.5
+"""Braking for who cuts in begins when it would be worse to begin it this much later [s]."""
+TREND_SPAN = 0.3
+"""Longest time between two ticks from which an acceleration is read [s]."""
 CONFIRMED_HITS = 1_000_000
 """Stands for an arc, whose confirmation is the business of its own filter."""
 
@@ -92,6 +97,8 @@ class Objects:
     """(N,) gap to keep at the end of an expected approach [m]."""
     slack: Floats
     """(N,) least lateral distance to ego's body that counts as clear [m]."""
+    trend: Floats
+    """(N, 2) acceleration in odom, without what is only noise [m/s^2]."""
 
     sound: Bools = field(init=False)
     """(N,) rows in which every number is finite; of the others nothing can be said, so they stop ego."""
@@ -129,6 +136,10 @@ class Situation:
     """Ego stands and the plan leaves it there: there is nothing to brake."""
     ego_age: float = 0.0
     """Age of the odometry that `ego` is predicted from [s], >= 0."""
+    braked: float = 0.0
+    """Acceleration that ego is driven with now [m/s^2], <= 0."""
+    before: Tracks = field(default_factory=Tracks)
+    """Tracks of the tick before: a lateral speed that grows shows early what comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +172,19 @@ class Rated:
     """(N,) index into CODES of the rule that demands most."""
 
 
-CODES = (Code.ENVELOPE, Code.NEAR_FIELD, Code.EXPECTED_MOTION, Code.TTC, Code.EXTRAPOLATION)
+CODES = (Code.ENVELOPE, Code.NEAR_FIELD, Code.EXPECTED_MOTION, Code.TTC, Code.EXTRAPOLATION, Code.CUT_IN)
 
 
 def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config) -> Assessment:
     """Judge every track and arc against the path; raises nothing, NaN ends in EMERGENCY_STOP."""
     tracks = tracks.take(_heard(tracks, config))
     objects = objects_of(tracks, arcs, situation, config)
-    rated = rate(objects, situation.path, situation, config)
-    threats = list(_threats(objects, rated, tracks, arcs, situation.ego))
+    rated, ease = foreseen(objects, rate(objects, situation.path, situation, config), situation, config)
+    threats = list(_threats(objects, rated, tracks, arcs, situation))
     margins = _margins(objects, rated)
     if situation.present is not None:
         beside = rate_present(objects, situation.present, situation, config)
-        threats += [t for t in _threats(objects, beside, tracks, arcs, situation.ego) if t.demand > Mode.NOMINAL]
+        threats += [t for t in _threats(objects, beside, tracks, arcs, situation) if t.demand > Mode.NOMINAL]
         margins["extrapolation"] = _smallest(beside.margin[beside.level >= EMERGENCY_STOP])
     cap, reasons = _caps(objects, rated, situation, margins, config)
     demand = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
@@ -184,6 +195,7 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
         VERDICT[demand], demand, _sustain(rated), smallest, tuple(margins.items()),
         worst.track if worst else None, _lead(objects, rated, tracks, config),
         (*told, *(reason for _, reason in reasons)), tuple(threats), cap,
+        ease and demand < Mode.COMFORT_STOP,
     )  # fmt: skip
 
 
@@ -223,7 +235,21 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
         np.concatenate([np.full(m, config.expected.clearance), np.full(n, keep)]),
         np.concatenate([
             c.margin + np.maximum(c.object_half_width, tracks.extent[:, 0]), np.full(n, near.lateral_margin)]),
+        np.concatenate([trends(tracks, situation.before, c.lateral_speed_sigma_k), np.zeros((n, 2))]),
     )  # fmt: skip
+
+
+def trends(tracks: Tracks, before: Tracks, sigma_k: float) -> Floats:
+    """Return the acceleration (M, 2) [m/s^2] of tracks since the tick before, as far as it is more than noise."""
+    span = seconds(tracks.t - before.t)
+    if not len(before) or not len(tracks) or not 0.0 < span <= TREND_SPAN:
+        return np.zeros((len(tracks), 2))
+    at = np.minimum(np.searchsorted(before.id, tracks.id), len(before) - 1)
+    known = before.id[at] == tracks.id
+    change = tracks.state[:, 2:] - before.state[at, 2:]
+    noise = np.sqrt(np.maximum(tracks.cov[:, (2, 3), (2, 3)] + before.cov[at][:, (2, 3), (2, 3)], 0.0))
+    more = np.sign(change) * np.maximum(np.abs(change) - sigma_k * noise, 0.0) / span
+    return np.asarray(np.where(known[:, None], more, 0.0))
 
 
 def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
@@ -250,6 +276,49 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     told = np.where(met.along > -config.tracking.moving_speed, authority(o, met, np.inf, config), level)
     by_rule = np.where(met.hit & (not situation.resting), np.minimum(by_rule, level), NOMINAL)
     return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0))
+
+
+def foreseen(o: Objects, rated: Rated, situation: Situation, config: Config) -> tuple[Rated, bool]:
+    """Return the rating with what braking changes: who comes into the way asks for it in time, and where braking would
+    make a miss a hit, who is still beside the way asks for no stop. The second value: braking under way does harm now.
+    """
+    c, a, path = config.corridor, config.authority, situation.path
+    met, half = rated.met, config.vehicle.width / 2
+    width = o.slack - c.margin
+    beside = np.abs(met.offset) > half + width
+    counts = ~o.near & o.sound & ~o.suspect & (o.existence >= a.stop) & (o.hits >= a.hits)
+    counts &= (met.station >= -path.rear) & (met.along > -config.tracking.moving_speed)
+    counts &= (met.station - path.front <= np.where(o.static, a.static_range, _known(path, situation, config)))
+    coming = counts & beside & (met.drift * met.offset < 0)
+    if not coming.any():
+        return rated, False
+    near = np.argmin(np.abs(path.s - met.station[:, None]), axis=1)
+    gain = np.cos(path.heading[near]) * o.trend[:, 1] - np.sin(path.heading[near]) * o.trend[:, 0]
+    movers = foresight.Movers(met.station, met.offset, met.along, met.drift, gain, width).take(counts)
+    together = foresight.joint(_costs(movers, situation, config))
+    due, harmful = bool(foresight.due(together)[0]), bool(foresight.harmful(together)[0])
+    level = np.where(o.existence >= a.emergency, EMERGENCY_STOP, FIRM_STOP)
+    asks = coming & due
+    demand = np.where(asks, np.maximum(rated.demand, level), rated.demand)
+    demand = np.where(counts & beside & harmful, np.minimum(demand, SPEED_CAP), demand)
+    code = np.where(asks & (level > rated.demand), CODES.index(Code.CUT_IN), rated.code)
+    return replace(rated, demand=demand, code=code), harmful
+
+
+def _costs(movers: foresight.Movers, situation: Situation, config: Config) -> foresight.Costs:
+    path, v, f = situation.path, abs(situation.ego.speed), config.fallback
+    brake = min(f.emergency_deceleration, situation.envelope.assumed_brake)
+    phases = ((-brake, -brake, 0.0), (0.0, -brake, WAIT), (-brake, 0.0, max(config.timing.period, foresight.STEP)))
+    courses = [foresight.two_phases(v, situation.braked, first, second, at, f.emergency_jerk,
+                                    config.timing.actuation_delay) for first, second, at in phases]
+    planned = np.isfinite(path.time)
+    times, s = path.time[planned], path.s[planned]
+    over = np.maximum(foresight.TIMES - times[-1], 0.0)
+    travel = np.interp(foresight.TIMES, times, s)
+    speed = np.interp(travel, path.s, path.speed)
+    plan = foresight.Course((travel + over * path.speed[-1])[None], speed[None])
+    body = (path.front, path.rear, config.vehicle.width / 2)
+    return foresight.costs(movers, plan, (courses[0], courses[1], courses[2]), body)
 
 
 def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
@@ -409,9 +478,12 @@ def _margins(o: Objects, rated: Rated) -> dict[str, float]:
     }
 
 
-def _threats(o: Objects, rated: Rated, tracks: Tracks, arcs: tuple[Arc, ...], ego: Odometry) -> Iterator[Threat]:
+def _threats(
+    o: Objects, rated: Rated, tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation
+) -> Iterator[Threat]:
     """Yield one threat per track or arc in the corridor, arcs by their worst point."""
-    hit = np.flatnonzero(rated.met.hit)
+    speed, front = abs(situation.ego.speed), situation.path.front
+    hit = np.flatnonzero(rated.met.hit | (rated.demand > NOMINAL))
     order = hit[np.lexsort((rated.margin[hit], -rated.demand[hit]))]
     seen: set[int] = set()
     for i in map(int, order):
@@ -419,8 +491,9 @@ def _threats(o: Objects, rated: Rated, tracks: Tracks, arcs: tuple[Arc, ...], eg
         if row in seen:
             continue
         seen.add(row)
-        closing = abs(ego.speed) - float(rated.met.along[i])
+        closing = speed - float(rated.met.along[i])
         gap = float(rated.met.gap[i])
+        gap = gap if gap != np.inf else float(rated.met.station[i]) - front  # not met yet, it comes from the side
         yield Threat(
             int(tracks.id[row]) if row >= 0 else None, "radar" if row >= 0 else arcs[-1 - row].sensor, gap,
             float(rated.met.lateral[i]), closing, float(rated.margin[i]), float(rated.expected.required[i]),
@@ -488,5 +561,6 @@ def _explain(threat: Threat) -> Reason:
         Code.NEAR_FIELD: f"near-field margin {threat.margin:.2f} m",
         Code.EXPECTED_MOTION: f"needs {threat.required:.1f} m/s^2 of braking and the plan does not keep clear",
         Code.TTC: f"time to collision {threat.ttc:.2f} s",
+        Code.CUT_IN: f"comes from {abs(threat.lateral):.1f} m beside into the way, braking later would be too late",
     }[threat.code]
     return Reason(threat.code, f"{where}: {why}", threat.track)

@@ -76,6 +76,16 @@ def stop(path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, co
     return along(path, ego, time, s, v), float(demand)
 
 
+def coast(path: Path, ego: Odometry, now: float, config: Config) -> tuple[Plan, float]:
+    """Return the trajectory along `path` that lets go of the brake, and the acceleration demand [m/s^2] now."""
+    f, speed = config.fallback, abs(ego.speed)
+    time = np.arange(0.0, HORIZON + STEP / 2, STEP)
+    ramp = np.minimum(time, -min(now, 0.0) / f.emergency_jerk)
+    v = np.maximum(speed + min(now, 0.0) * ramp + f.emergency_jerk * ramp * ramp / 2, 0.0)
+    s = np.concatenate([[0.0], np.cumsum((v[1:] + v[:-1]) / 2 * STEP)])
+    return along(path, ego, time, s, v), float(min(now + f.emergency_jerk * config.timing.period, 0.0))
+
+
 def brake_left(path: Path, ego: Odometry, config: Config) -> float:
     """Return the deceleration [m/s^2] that the sharpest bend within twice the stopping distance leaves at ego's speed.
 

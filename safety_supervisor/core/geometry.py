@@ -141,6 +141,12 @@ class Contacts:
     """(N,) standard deviation of `lateral` [m]."""
     sure: Floats
     """(N, 2) velocity in odom without the lateral part that is only noise, or does not count at all [m/s]."""
+    station: Floats
+    """(N,) where along the path the object is now, from ego's base_link [m]; negative behind it."""
+    offset: Floats
+    """(N,) its signed offset from the path there [m]."""
+    drift: Floats
+    """(N,) its speed to the left there, without what is only noise [m/s]."""
 
     @property
     def hit(self) -> Bools:
@@ -189,8 +195,11 @@ def contacts(
     along = c * velocity[:, 0] + s * velocity[:, 1]
     across = trust.speed(c * velocity[:, 1] - s * velocity[:, 0], _spread(cov, 2, -s, c, False)) * (reach_in > 0)
     sure = np.stack([c * along - s * across, s * along + c * across], axis=1)
+    near = np.argmin(np.abs(ahead), axis=1)
+    c2, s2 = cos[near], sin[near]
+    drift = trust.speed(c2 * velocity[:, 1] - s2 * velocity[:, 0], _spread(cov, 2, -s2, c2, False)) * (reach_in > 0)
     return Contacts(met, left[rows, at], along, _spread(cov, 0, c, s, False), _spread(cov, 2, c, s, False),
-                    _spread(cov, 0, -s, c, False), sure)
+                    _spread(cov, 0, -s, c, False), sure, path.s[near] + ahead[rows, near], left[rows, near], drift)
 
 
 def _spread(cov: Floats, at: int, x: Floats, y: Floats, samples: bool = True) -> Floats:

@@ -29,6 +29,7 @@ from safety_supervisor.core.world import (
     Plan,
     Reason,
     Severity,
+    Tracks,
     Verdict,
     nanoseconds,
     seconds,
@@ -70,6 +71,8 @@ class State:
     """Stop that was asked for from outside and still is."""
     acceleration: float = 0.0
     """Last commanded acceleration [m/s^2]."""
+    before: Tracks = field(default_factory=Tracks)
+    """Tracks of the last tick."""
 
 
 def start(config: Config) -> State:
@@ -180,7 +183,7 @@ def _decide(
         tracks=state.tracker.tracks, arcs=state.ultrasonics.arcs,
         consumed=inputs.consumed, blind_spots=state.sight.count, config=config.digest, certificate=config.certificate,
     )  # fmt: skip
-    return replace(state, arbiter=arbiter, acceleration=acceleration), decision
+    return replace(state, arbiter=arbiter, acceleration=acceleration, before=state.tracker.tracks), decision
 
 
 def _judged_path(state: State, ego: Odometry, trust: Health, config: Config) -> tuple[Path, str]:
@@ -227,7 +230,9 @@ def _situation(state: State, ego: Odometry, path: Path, source: str, t: int, con
     resting = not moving and planned and rise <= 0
     recent = max((abs(o.speed) for o in state.ego.samples), default=0.0)
     age = max(seconds(t - state.ego.samples[-1].t), 0.0)
-    return Situation(ego, path, present, acceleration, envelope, clear, braking, recent, resting, age)
+    braked = min(state.acceleration if braking else rise, 0.0)
+    return Situation(ego, path, present, acceleration, envelope, clear, braking, recent, resting, age, braked,
+                     state.before)
 
 
 def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:
@@ -292,6 +297,8 @@ def _command(
         hold = fallback.along(path, ego, np.array([0.0, fallback.HORIZON]), np.zeros(2), np.zeros(2))
         return hold, -config.fallback.comfort_deceleration, curvature
     before = state.arbiter.mode
+    if assessment.ease and before.brakes and mode != Mode.UNABLE:
+        return *fallback.coast(path, ego, state.acceleration, config), curvature
     now = state.acceleration if before.brakes else min(present, state.acceleration, 0.0)
     now = max(now, -config.plan_check.deceleration_max)  # measured from odometry: nothing brakes harder
     limit = config.fallback.emergency_deceleration

@@ -271,6 +271,7 @@ class Code(enum.Enum):
     EXTRAPOLATION = "EXTRAPOLATION"
     EXPECTED_MOTION = "EXPECTED_MOTION"
     TTC = "TTC"
+    CUT_IN = "CUT_IN"
     NEAR_FIELD = "NEAR_FIELD"
     CLEAR_DISTANCE = "CLEAR_DISTANCE"
     PLAN_MISSING = "PLAN_MISSING"
@@ -454,6 +455,8 @@ class Assessment:
     threats: tuple[Threat, ...]
     speed_cap: float
     """Largest admissible speed [m/s], +inf when uncapped."""
+    ease: bool = False
+    """Braking would make a miss a hit, or a soft contact a hard one: a stop under way coasts."""
 
 
 @dataclass(frozen=True, slots=True)

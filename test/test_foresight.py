@@ -1,0 +1,105 @@
+"""What braking changes: cut-ins that need it, and those where it would cause the collision."""
+
+from __future__ import annotations
+
+import builders
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safety_supervisor.core import foresight
+from safety_supervisor.core.foresight import TIMES, Course, Movers, costs, due, harmful, joint, two_phases
+from safety_supervisor.core.world import Mode
+
+BODY = (2.15, 2.15, 0.95)
+"""Ego of UN R157: 4.3 x 1.9 m about its centre."""
+BRAKE, JERK = 7.6, 12.65
+
+
+def mover(gap, lateral_gap, speed, drift, gain=0.0) -> Movers:
+    """The four corners of a car of ego's size, `gap` ahead and `lateral_gap` to the left of ego's body."""
+    along = np.array([0.0, 4.3, 0.0, 4.3]) + BODY[0] + gap
+    across = np.array([0.0, 0.0, 1.9, 1.9]) + BODY[2] + lateral_gap
+    column = np.ones(4)
+    return Movers(along, across, speed * column, drift * column, gain * column, 0 * column)
+
+
+def compare(ego, movers, now=0.0):
+    plan = Course(ego * TIMES[None], np.full((1, len(TIMES)), float(ego)))
+    brakes = ((-BRAKE, -BRAKE, 0.0), (0.0, -BRAKE, 0.5), (-BRAKE, 0.0, 0.1))
+    return costs(movers, plan, tuple(two_phases(ego, now, *b, JERK, 0.0) for b in brakes), BODY)
+
+
+def test_a_cut_in_that_only_braking_now_avoids_is_due():
+    c = joint(compare(25.0, mover(24.0, 1.6, 8.0, -1.2)))
+    assert due(c)[0]
+    assert not harmful(c)[0]
+
+
+def test_a_cut_in_far_ahead_can_wait():
+    c = joint(compare(25.0, mover(90.0, 1.6, 15.0, -1.2)))
+    assert not due(c)[0]
+    assert not harmful(c)[0]
+
+
+def test_braking_beside_a_car_that_ego_is_about_to_pass_is_harmful():
+    c = joint(compare(30.0, mover(15.0, 1.6, 8.0, -0.8)))
+    assert c.plan[0, 0] == 0.0 < c.brake[0, 0]
+    assert harmful(c)[0]
+    assert not due(c)[0]
+
+
+def test_a_growing_lateral_speed_is_seen_before_it_has_grown():
+    still = joint(compare(25.0, mover(22.0, 1.8, 8.0, -0.45)))
+    grows = joint(compare(25.0, mover(22.0, 1.8, 8.0, -0.45, -1.5)))
+    assert not due(still)[0]
+    assert due(grows)[0]
+
+
+def test_who_changes_lanes_stays_and_who_crosses_goes_on():
+    lane = mover(30.0, 1.6, 10.0, -1.0)
+    crossing = mover(30.0, 1.6, 0.5, -2.0)
+    assert foresight._across(lane, 0.0)[:, -1] == pytest.approx(0.0)
+    assert (foresight._across(crossing, 0.0)[:, -1] < -5.0).all()
+
+
+@given(st.floats(0.0, 40.0), st.floats(-8.0, 0.0), st.floats(0.0, 0.5), st.floats(0.0, 1.0))
+def test_a_course_keeps_jerk_brake_and_direction(speed, now, delay, at):
+    course = two_phases(speed, now, -BRAKE, 0.0, at, JERK, delay)
+    v, s = course.speed[0], course.travel[0]
+    assert (v >= 0.0).all()
+    assert (np.diff(v) <= 1e-9).all()
+    assert (np.diff(s) >= 0.0).all()
+    assert -np.diff(v).min() / foresight.STEP <= max(BRAKE, -now) + 1e-6
+
+
+def test_rows_with_their_own_ego_equal_the_same_rows_one_by_one_to_the_bit():
+    rng = np.random.default_rng(5)
+    n = 40
+    columns = [rng.uniform(a, b, n) for a, b in ((0, 60), (-4, 4), (0, 25), (-1.5, 1.5), (-1.5, 1.5), (0, 0.5))]
+    ego = rng.uniform(5, 40, (n, 1))
+    brakes = ((-BRAKE, -BRAKE, 0.0), (0.0, -BRAKE, 0.5), (-BRAKE, 0.0, 0.1))
+
+    def run(rows):
+        plan = Course(ego[rows] * TIMES, np.broadcast_to(ego[rows], (len(ego[rows]), len(TIMES))))
+        made = tuple(two_phases(ego[rows], 0.0, *b, JERK, 0.1) for b in brakes)
+        return costs(Movers(*(c[rows] for c in columns)), plan, made, BODY)
+
+    together = run(slice(None))
+    for i in range(n):
+        alone = run(slice(i, i + 1))
+        for name in ("plan", "brake", "later", "release"):
+            whole = getattr(together, name)[:, i]
+            assert np.array_equal(whole[: len(getattr(alone, name))], getattr(alone, name)[:, 0]), name
+
+
+def test_the_supervisor_brakes_for_a_cut_in_that_is_still_beside_and_says_so():
+    from safety_supervisor.core.assessment import assess
+
+    tracks = builders.lead(24.0, 8.0, y=2.6, vy=-1.2)
+    found = assess(tracks, (), builders.situation(25.0), builders.CONFIG)
+    assert found.demand == Mode.EMERGENCY_STOP
+    assert any("into the way" in r.text for r in found.reasons) or found.margin < 0.0
+    straight = assess(builders.lead(24.0, 8.0, y=2.6), (), builders.situation(25.0), builders.CONFIG)
+    assert straight.demand == Mode.NOMINAL
