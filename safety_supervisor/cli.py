@@ -73,6 +73,7 @@ VERBS = (
         "add_demo_arguments", "run_demo",
     ),
     Verb("campaign", "inject faults into every input, on simulated worlds", "safety_supervisor.campaign.command"),
+    Verb("shadow-report", "recorded shadow drives as evidence for arming", "safety_supervisor.shadow.command"),
     Verb("config", "check a vehicle file and show what is in force", __name__, "_config_arguments", "_config"),
 )  # fmt: skip
 
@@ -185,6 +186,7 @@ def _expected(error: Exception) -> bool:
         ("safety_supervisor.core.config", "ConfigError"),
         ("safety_supervisor.replay.bag", "BagError"),
         ("safety_supervisor.replay.replay", "ReplayError"),
+        ("safety_supervisor.shadow.evidence", "EvidenceError"),
         ("safety_supervisor.scenarios.suites.suite", "SuiteError"),
         ("safety_supervisor.replay.tables", "TableError"),
         ("safety_supervisor.fleet.errors", "FleetError"),

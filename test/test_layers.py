@@ -77,8 +77,9 @@ SHARED = {
     "vehicle_file": {"numpy", "yaml"},
     "snapshot": {"numpy"},
 }
-EDGES = {"ros", "replay", "prove", "scenarios", "fleet", "campaign"}
+EDGES = {"ros", "shadow", "replay", "prove", "scenarios", "fleet", "campaign"}
 EDGE_IMPORTS = {
+    ("shadow", "replay"),  # decisions come in recordings too
     ("scenarios", "replay"),  # to write the simulated world as a bag
     ("fleet", "replay"),  # a fleet run is many replays
     ("campaign", "scenarios"),  # faults are injected into simulated worlds

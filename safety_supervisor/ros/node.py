@@ -20,7 +20,7 @@ from std_msgs.msg import Empty, UInt8, UInt64
 from std_srvs.srv import Trigger
 
 from safety_supervisor.core.config import ConfigError
-from safety_supervisor.core.world import Decision, Mode, Plan
+from safety_supervisor.core.world import Code, Decision, Mode, Plan
 from safety_supervisor.messages import REQUESTS
 from safety_supervisor.ros import parameters, process
 from safety_supervisor.ros.loop import Loop, Meter
@@ -56,6 +56,9 @@ MARKER_PERIOD = 0.1
 """Shortest time [s] between two marker arrays."""
 CLOCK_PATIENCE = 1.0
 """Longest time [s] without a tick before the clock counts as stopped; at least ten periods."""
+LET_GO = 6.0
+"""Time [s] after which a shadow forgets an emergency that is over; a flight recording of it is complete by then."""
+HELD = {Code.DWELL, Code.RELEASE_PENDING}
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,
     TransitionCallbackReturn.FAILURE,
@@ -225,9 +228,23 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
             self.get_logger().fatal(f"tick failed, emergency stop until activated anew:\n{session.loop.trace}")
         session.meter.end()
         self._record(session, received, decision, line)
+        if not session.armed:
+            self._let_go(session, decision)
         headline = _headline(decision)
         if headline != self._headline:
             self._report(headline)
+
+    def _let_go(self, session: Session, decision: Decision) -> None:
+        """In shadow mode nobody stops and releases: what only a latch still holds begins anew after a while."""
+        held = decision.reasons and {reason.code for reason in decision.reasons} <= HELD
+        if not held:
+            session.held_since = None
+        elif session.held_since is None:
+            session.held_since = self._last_tick
+        elif self._last_tick - session.held_since > round(LET_GO * 1e9):
+            session.held_since = None
+            session.loop = Loop(session.config)
+            begin_recording(session)
 
     def _record(self, session: Session, received: list[Received], decision: Decision, line: str) -> None:
         """Hand the tick to the flight recorder; whatever goes wrong there stays there."""

@@ -44,6 +44,8 @@ class Session:
     """What came in since the last tick."""
     noted: dict[str, str] = field(default_factory=dict)
     """Source -> what its connection has to say: a missed deadline, no matching publisher, two publishers."""
+    held_since: int | None = None
+    """Steady time since when only an old latch has held the mode [ns]."""
     trajectory: Any = None
     fallback: Any = None
     decision: Any = None

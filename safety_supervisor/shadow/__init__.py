@@ -1,0 +1,1 @@
+"""From recorded shadow drives to the evidence for arming."""
