@@ -874,8 +874,10 @@ def _threat(threat: Threat) -> dict[str, Any]:
 
 def _tracks(tracks: Tracks) -> list[list[Any]]:
     states, existence = np.round(tracks.state, 3) + 0.0, np.round(tracks.existence, 6)
-    rows = zip(tracks.id, states, existence, tracks.moved, strict=True)
-    return [[int(i), *map(_number, state), _number(p), bool(moved)] for i, state, p, moved in rows]
+    columns = (tracks.id.tolist(), states.tolist(), existence.tolist(), tracks.moved.tolist())
+    if np.isfinite(states).all() and np.isfinite(existence).all():
+        return [[i, *state, p, moved] for i, state, p, moved in zip(*columns, strict=True)]
+    return [[i, *map(_number, state), _number(p), moved] for i, state, p, moved in zip(*columns, strict=True)]
 
 
 def _arc(arc: Arc) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def finished(jobs: Sequence[Job], scheduler: str | None, workers: int) -> Iterat
             yield job, examine(job)
         return
     require("fleet", "dask", "distributed")
+    if not jobs:
+        return
     with _client(scheduler, workers) as client:
         yield from _collected(client, jobs)
 
