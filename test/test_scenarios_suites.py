@@ -6,6 +6,7 @@ import argparse
 import csv
 import gzip
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from safety_supervisor.core.world import Mode
 from safety_supervisor.scenarios import command
 from safety_supervisor.scenarios.suites import command as suites
 from safety_supervisor.scenarios.suites import loop, picture, pool, r157, table
+from safety_supervisor.scenarios.suites.batch import Batch
 from safety_supervisor.scenarios.suites.case import Body, Case, outline, overlap, prolonged, visible
+from safety_supervisor.scenarios.suites.grids import over
 from safety_supervisor.scenarios.suites.registry import find, work
 from safety_supervisor.scenarios.suites.suite import Options, Spec, SuiteError, sample
 from safety_supervisor.scenarios.world import CAR, UNIT_CORNERS
@@ -70,7 +73,7 @@ def test_the_cut_in_car_is_beside_ego_with_its_gap_when_it_has_its_lateral_speed
     one = cases("r157-cut-in-low", [len(r157.grid("r157-cut-in-low")) - 1])[0]
     motion = one.bodies[0].motion
     full = int(np.argmax(np.isclose(motion[:, 4], -one.parameters["lateral_mps"])))
-    ego = one.start + one.speed * full * one.dt
+    ego = one.speed * full * one.dt
     assert motion[full, 1] == pytest.approx(r157.LATERAL_GAP + r157.WIDTH)
     assert motion[full, 0] - ego - r157.LENGTH == pytest.approx(one.parameters["gap_m"], abs=1e-6)
     assert np.diff(motion[: full + 1, 4]).min() >= -r157.LATERAL_ACCELERATION * one.dt - 1e-9
@@ -154,6 +157,33 @@ def test_an_outline_has_no_wide_gaps():
     steps = np.hypot(*(np.roll(points, -1, axis=0) - points).T)
     assert steps.max() <= 2.2
     assert np.abs(points).max(axis=0).tolist() == [CAR.length / 2, CAR.width / 2]
+
+
+@pytest.mark.parametrize("name", ["r157-cut-in-low", "r157-cut-in-high", "r157-cut-out", "r157-decel"])
+def test_a_batch_decides_what_step_decides_world_by_world_to_the_bit(name):
+    # A few of each grid here; `SHARE` in the environment makes it a share of every grid, as 0.01.
+    size = len(r157.grid(name))
+    share = float(os.environ.get("SHARE", "0"))
+    rows = np.sort(np.random.default_rng(7).choice(size, max(round(share * size), 8), replace=False))
+    some, config = cases(name, rows), find(name).configure(CONFIG, Options())
+    batch = Batch(some, config, [over(name, one) for one in some])
+    outcomes = batch.run()
+    for k, one in enumerate(some):
+        ticks = []
+        assert loop.run(one, config, over=over(name, one), keep=ticks) == outcomes[k]
+        assert ticks == batch.ticks[k]
+
+
+def test_worlds_of_a_batch_share_what_they_have_in_common_and_part_where_they_differ():
+    name = "r157-cut-in-low"
+    grid = r157.grid(name)
+    one_speed = [i for i in range(len(grid)) if grid.columns["ego_kph"][i] == 60.0][:: 5310 // 6]
+    some, config = cases(name, one_speed), find(name).configure(CONFIG, Options())
+    batch = Batch(some, config, [over(name, one) for one in some])
+    batch.run()
+    first = {tuple(ticks[:2]) for ticks in batch.ticks.values()}
+    assert len(first) == 1
+    assert len({tuple(ticks) for ticks in batch.ticks.values()}) > 1
 
 
 # --- the runner -----------------------------------------------------------------------------------------------

@@ -83,6 +83,14 @@ def start(config: Config) -> State:
 
 def step(state: State, inputs: Inputs, t: int, config: Config) -> tuple[State, Decision]:
     """Advance the supervisor to tick `t` [ns]. Pure: same arguments, same result; never raises on any input values."""
+    state, inputs, ego, trust = perceived(state, inputs, t, config)
+    return _decide(state, inputs, ego, trust, t, config)
+
+
+def perceived(
+    state: State, inputs: Inputs, t: int, config: Config
+) -> tuple[State, Inputs, Odometry | None, Health]:
+    """Return the state with all that arrived, the inputs that were admitted, ego at `t` [ns] and the trust in it."""
     memory, inputs = health.admit(state.memory, inputs, t, config)
     if memory.jumped:  # what was tracked belongs to another time
         state = replace(state, ego=tracking.EgoHistory(), tracker=tracking.TrackerState.empty(), plan=None,
@@ -105,7 +113,7 @@ def step(state: State, inputs: Inputs, t: int, config: Config) -> tuple[State, D
     doubts = (*tracking.findings(state.monitors, ultrasonics, t, config), *_watched(state, ego, config))
     more = (*doppler_sign.findings(state.signs), *doubts, *state.plan_findings)
     state, trust = _self_tested(state, health.check(memory, more, moving, t, config), t, config)
-    return _decide(state, inputs, ego, trust, t, config)
+    return state, inputs, ego, trust
 
 
 def _self_tested(state: State, trust: Health, t: int, config: Config) -> tuple[State, Health]:
@@ -160,8 +168,8 @@ def _decide(
         arbiter = arbitrate(state.arbiter, demand, Mode.NOMINAL, trust.severity, flags, np.nan, t, config)
         state = replace(state, arbiter=arbiter)
         return state, _blind_decision(state, inputs, trust, t, config)
-    path, source = _judged_path(state, ego, trust, config)
-    situation = _situation(state, ego, path, source, t, config)
+    path, source = judged_path(state, ego, trust, config)
+    situation = situated(state, ego, path, source, t, config)
     assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
     sight = policy_watch.compared(state.sight, inputs.objects, assessment.threats, state.tracker.tracks, t, config)
     state = replace(state, sight=sight)
@@ -186,7 +194,7 @@ def _decide(
     return replace(state, arbiter=arbiter, acceleration=acceleration, before=state.tracker.tracks), decision
 
 
-def _judged_path(state: State, ego: Odometry, trust: Health, config: Config) -> tuple[Path, str]:
+def judged_path(state: State, ego: Odometry, trust: Health, config: Config) -> tuple[Path, str]:
     """Return the path that counts in full and where it is from."""
     e, timing = config.envelope, config.timing
     v, response = abs(ego.speed), timing.commit + timing.actuation_delay
@@ -215,7 +223,8 @@ def _on_path(plan: Plan, ego: Odometry, config: Config) -> bool:
     return bool(abs(lateral) <= limits.lateral_offset_max and aligned)
 
 
-def _situation(state: State, ego: Odometry, path: Path, source: str, t: int, config: Config) -> Situation:
+def situated(state: State, ego: Odometry, path: Path, source: str, t: int, config: Config) -> Situation:
+    """Return what the judgement of this tick rests on besides the objects."""
     timing, e = config.timing, config.envelope
     planned = source == "policy"
     until = timing.commit + timing.actuation_delay

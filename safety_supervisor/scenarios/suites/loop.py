@@ -140,7 +140,8 @@ def run(
     for step in range(case.steps):
         if past is None:
             hit, impact = loop.contact(step)
-            rests = driver is None and loop.speed <= 0.0 and loop.untouched(step)  # a blind policy does not start again
+            blind = driver is None  # it does not start again
+            rests = blind and loop.speed <= 0.0 and untouched(case, config, loop.station, step)
             if hit or rests or over(step, loop.station, loop.speed):
                 break
         loop.advance(step)
@@ -170,14 +171,6 @@ class _Loop:
     def contact(self, step: int) -> tuple[str, float]:
         """Return the name of the body that ego touches and the relative speed [m/s]."""
         return contact(self._case, self._config, step, self.station, self.speed)
-
-    def untouched(self, step: int) -> bool:
-        """Tell whether no body will touch an ego that stays where it stands."""
-        corners = footprint(self._pose(), self._config)
-        last = max((len(b.motion) for b in self._case.bodies), default=0)
-        steps = range(step, min(last, self._case.steps))
-        solid = tuple(b for b in self._case.bodies if b.solid)
-        return not solid or not any(overlap(corners, bodies_at(solid, i).corners).any() for i in steps)
 
     def advance(self, step: int) -> None:
         """Let the supervisor decide when it is due, and move ego to the next step."""
@@ -234,6 +227,16 @@ def contact(case: Case, config: Config, step: int, station: float, speed: float)
     i = int(np.argmax(touch))
     own = speed * np.array([np.cos(yaw), np.sin(yaw)])
     return bodies.names[i], float(np.hypot(*(own - bodies.velocity[i])))
+
+
+def untouched(case: Case, config: Config, station: float, step: int) -> bool:
+    """Tell whether no body will touch an ego that stays where it stands."""
+    x, y, yaw = (float(v) for v in case.way.pose(station))
+    corners = footprint((x, y, yaw), config)
+    last = max((len(b.motion) for b in case.bodies), default=0)
+    solid = tuple(b for b in case.bodies if b.solid)
+    steps = range(step, min(last, case.steps))
+    return not solid or not any(overlap(corners, bodies_at(solid, i).corners).any() for i in steps)
 
 
 def footprint(pose: tuple[float, float, float], config: Config) -> Floats:
@@ -332,14 +335,20 @@ class _Perfect:
         step, x, y, yaw, v, curvature = self._seen
         ego = Odometry(t, x, y, yaw, v, v * curvature)
         tracks = perfect_tracks(self._case, self._outlines, step, ego, self._config)
-        names = self._config.sensors_of("radar", "radar_tracks")
-        scans = tuple(RadarScan(name, t, *(np.zeros(0),) * 3) for name in names)
-        # The record says that these scans have been processed, and with which tracks.
-        records = tuple(Record(t, scan, np.zeros(0, np.int64), Belief(tracks)) for scan in scans)
-        following = int(tracks.id.max(initial=0)) + 1
-        state = replace(state, tracker=TrackerState(tracks, following, records))
-        plan = _plan(self._case, t, time, station, speed)
-        return state, Inputs(odometry=(ego,), radar=scans, plans=(plan,))
+        plan = planned(self._case, t, time, station, speed)
+        inputs = Inputs(odometry=(ego,), radar=empty_scans(t, self._config), plans=(plan,))
+        return believing(state, tracks, t, self._config), inputs
+
+
+def empty_scans(t: int, config: Config) -> tuple[RadarScan, ...]:
+    """Return a scan without detections of each radar: it keeps the input fresh."""
+    return tuple(RadarScan(name, t, *(np.zeros(0),) * 3) for name in config.sensors_of("radar", "radar_tracks"))
+
+
+def believing(state: State, tracks: Tracks, t: int, config: Config) -> State:
+    """Return the state with `tracks` where its tracker keeps its records: the scans of `t` [ns] count as processed."""
+    records = tuple(Record(t, scan, np.zeros(0, np.int64), Belief(tracks)) for scan in empty_scans(t, config))
+    return replace(state, tracker=TrackerState(tracks, int(tracks.id.max(initial=0)) + 1, records))
 
 
 def perfect_tracks(case: Case, outlines: list[Floats], step: int, ego: Odometry, config: Config) -> Tracks:
@@ -354,13 +363,20 @@ def perfect_tracks(case: Case, outlines: list[Floats], step: int, ego: Odometry,
     for _, sensor in config.sensors:
         if sensor.kind != "ultrasonic":
             seen |= in_sight(points, owner, sensor, ego, bodies.corners[solid], np.flatnonzero(solid))
+    return tracks_of(points, bodies.velocity[owner], seen, ego.t, config, solid[owner])
+
+
+def tracks_of(
+    points: Floats, velocity: Floats, seen: Bools, t: int, config: Config, solid: Bools | bool = True
+) -> Tracks:
+    """Return the points (N, 2) that are seen as tracks without error; `velocity` is (N, 2), or (2,) for all of them."""
     rows = np.flatnonzero(seen)
-    n, t = len(rows), ego.t
-    velocity = bodies.velocity[owner[rows]]
+    n = len(rows)
+    velocity, solid = np.broadcast_to(velocity, points.shape)[rows], np.broadcast_to(solid, len(points))[rows]
     fast = np.hypot(velocity[:, 0], velocity[:, 1]) > config.tracking.moving_speed
     return Tracks(
         t, rows + 1, np.concatenate([points[rows], velocity], axis=1), np.tile(np.eye(4) * PERFECT_VARIANCE, (n, 1, 1)),
-        np.full(n, config.tracking.existence_max), np.full(n, t), np.full(n, PERFECT_HITS), fast | solid[owner[rows]],
+        np.full(n, config.tracking.existence_max), np.full(n, t), np.full(n, PERFECT_HITS), fast | solid,
     )  # fmt: skip
 
 
@@ -378,7 +394,8 @@ def in_sight(
     return np.asarray((reach <= sensor.range_max) & (off <= sensor.half_angle) & free)
 
 
-def _plan(case: Case, t: int, time: Floats, station: Floats, speed: Floats) -> Plan:
+def planned(case: Case, t: int, time: Floats, station: Floats, speed: Floats) -> Plan:
+    """Return the plan of `t` [ns] along the way."""
     x, y, yaw = case.way.pose(station)
     return Plan(t, time, x, y, yaw, speed)
 

@@ -12,7 +12,7 @@ from safety_supervisor.scenarios.suites.suite import Options, Row
 
 CHUNK = 20
 """Fewest cases that are handed to a process at once."""
-CHUNKS = 40
+CHUNKS = 16
 """Number of chunks that a large suite is cut into."""
 
 Work = Callable[[Sequence[int], Config, Options], list[Row]]

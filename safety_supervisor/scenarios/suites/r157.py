@@ -9,7 +9,7 @@ cut-out is 5 m long. Ego on the x axis at y = 0, `base_link` at the centre of it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,7 +77,13 @@ def _cut_in_grid(name: str, egos: range, step: int, gaps: Floats) -> Grid:
 
 
 def case(table: Grid, row: int) -> Case:
-    """Return one case of a grid."""
+    """Return one case of a grid, ego's centre at the origin when it begins."""
+    one = _placed(table, row)
+    shifted = [replace(b, motion=b.motion - np.array([one.start, 0.0, 0.0, 0.0, 0.0])) for b in one.bodies]
+    return replace(one, bodies=tuple(shifted), start=0.0)
+
+
+def _placed(table: Grid, row: int) -> Case:
     p = {key: float(values[row]) for key, values in table.columns.items()}
     if table.name.startswith("r157-cut-in"):
         return _cut_in(row, p)
