@@ -50,7 +50,8 @@ def _fill(settings: Any, elsewhere: Any) -> None:
     for name in (n for n in dir(settings) if n.endswith("_steps")):
         setattr(settings, name, 2)
     settings.pedestrian_turning_radius = settings.vehicle_min_radius = physics.Distance(3.0)
-    settings.drive_away_max_angle, settings.vehicle_yaw_rate_change = physics.Angle(1.0), physics.AngularAcceleration(0.3)
+    settings.drive_away_max_angle = physics.Angle(1.0)
+    settings.vehicle_yaw_rate_change = physics.AngularAcceleration(0.3)
     settings.vehicle_trajectory_calculation_step = physics.Duration(0.2)
     elsewhere.yaw = elsewhere.steering_angle = physics.Angle(0.0)
     elsewhere.yaw_rate = physics.AngularVelocity(0.0)
