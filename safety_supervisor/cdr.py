@@ -102,6 +102,8 @@ class TracksView:
     header: Header
     vectors: Floats
     """(N, 12): position, velocity, acceleration and size, x, y, z each."""
+    covariances: Floats
+    """(N, 12): xx, xy, xz, yy, yz, zz of position and of velocity."""
 
 
 @dataclass(slots=True)
@@ -241,8 +243,13 @@ def _tracks(c: _Cursor) -> TracksView:
         stride = c.at - begin
         parts.append((parts[-1][0] + stride, n - 2))
         c.at += stride * (n - 2)
-        return TracksView(header, _rows(c.data, parts, 12, stride))
-    return TracksView(header, _rows(c.data, parts, 12, 0))
+        return _track_rows(c.data, header, parts, stride)
+    return _track_rows(c.data, header, parts, 0)
+
+
+def _track_rows(data: bytes, header: Header, parts: list[tuple[int, int]], stride: int) -> TracksView:
+    behind = [(start + _TRACK + 4, rows) for start, rows in parts]  # the classification fills two of these four bytes
+    return TracksView(header, _rows(data, parts, 12, stride), _rows(data, behind, 12, stride, "<f4"))
 
 
 def _trajectory(c: _Cursor) -> TrajectoryView:

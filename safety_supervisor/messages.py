@@ -22,6 +22,7 @@ from safety_supervisor.core.config import Config, ConfigError, Sensor, aliases
 from safety_supervisor.core.world import (
     NANOSECONDS,
     Arc,
+    Bools,
     ControlCommand,
     Decision,
     DriverMode,
@@ -393,9 +394,13 @@ def _range_message(msg: Any, context: _Context) -> RangeReading:
 # --- radar --------------------------------------------------------------------------------------------------
 
 
+def _usable(distance: Floats, azimuth: Floats, rate: Floats) -> Bools:
+    return np.asarray(np.isfinite(distance) & np.isfinite(azimuth) & np.isfinite(rate) & (distance >= 0.0))
+
+
 def _scan(context: _Context, objects: bool, distance: Floats, azimuth: Floats, rate: Floats) -> RadarScan:
     """Build a scan from the finite rows; a scan that has rows and none of them usable is refused."""
-    usable = np.isfinite(distance) & np.isfinite(azimuth) & np.isfinite(rate) & (distance >= 0.0)
+    usable = _usable(distance, azimuth, rate)
     if len(usable) and not usable.any():
         raise _MalformedError(f"none of {len(usable)} rows has a finite range, azimuth and range rate")
     assert context.sensor is not None
@@ -424,12 +429,23 @@ def _point_cloud(msg: Any, context: _Context) -> RadarScan:
         rate = _column(rows, found["vx"]) * np.cos(azimuth) + _column(rows, found["vy"]) * np.sin(azimuth)
     else:
         rate = _column(rows, found["doppler"]) * sensor.doppler_sign
-    return _scan(context, vector, distance, azimuth, rate)
+    scan = _scan(context, vector, distance, azimuth, rate)
+    if not scan.from_objects or not {"existence", "valid"} & found.keys():
+        return scan
+    trust = np.ones(len(distance))
+    if "existence" in found:
+        trust = _column(rows, found["existence"])
+        trust = trust / 100 if np.nanmax(trust, initial=0.0) > 1.0 else trust  # in per cent
+    if "valid" in found:
+        trust = np.where(_column(rows, found["valid"]) > 0, trust, 0.0)
+    usable = _usable(distance, azimuth, rate)
+    return replace(scan, trust=trust[usable])
 
 
 KNOWN_FIELDS = {
     "x": ("x",), "y": ("y",), "vx": ("vx",), "vy": ("vy",),
     "range": RANGE_FIELDS, "azimuth": AZIMUTH_FIELDS, "doppler": DOPPLER_FIELDS,
+    "existence": ("existence", "existence_probability", "probability_of_existence"), "valid": ("valid", "is_valid"),
 }  # fmt: skip
 
 
@@ -505,14 +521,36 @@ def _radar_tracks(msg: Any, context: _Context) -> RadarScan:
     """Object list of an ECU: relative velocities are vectors already, so no Doppler sign applies."""
     if isinstance(msg, cdr.TracksView):
         _bounded(len(msg.vectors), RETURNS_MAX, "tracks")
-        values = np.ascontiguousarray(msg.vectors[:, [0, 1, 3, 4]])
+        values = np.concatenate([msg.vectors[:, [0, 1, 3, 4, 10]], msg.covariances], axis=1)
     else:
         _bounded(len(msg.tracks), RETURNS_MAX, "tracks")
-        rows = [(o.position.x, o.position.y, o.velocity.x, o.velocity.y) for o in msg.tracks]
-        values = np.array(rows, np.float64).reshape(-1, 4)
-    x, y, vx, vy = values.T
-    azimuth = np.arctan2(y, x)
-    return _scan(context, True, np.hypot(x, y), azimuth, vx * np.cos(azimuth) + vy * np.sin(azimuth))
+        rows = [(o.position.x, o.position.y, o.velocity.x, o.velocity.y, o.size.y, *o.position_covariance,
+                 *o.velocity_covariance) for o in msg.tracks]  # fmt: skip
+        values = np.array(rows, np.float64).reshape(-1, 17)
+    x, y, vx, vy, wide = values[:, :5].T
+    azimuth, distance = np.arctan2(y, x), np.hypot(x, y)
+    rate = vx * np.cos(azimuth) + vy * np.sin(azimuth)
+    scan = _scan(context, True, distance, azimuth, rate)
+    sigma, half_width = _polar_sigma(values[:, 5:], azimuth, distance), wide / 2
+    if not sigma.any() and not half_width.any():  # zero means unknown
+        return scan
+    usable = _usable(distance, azimuth, rate)
+    return replace(scan, sigma=sigma[usable], half_width=half_width[usable])
+
+
+def _polar_sigma(covariance: Floats, azimuth: Floats, distance: Floats) -> Floats:
+    """Return (N, 3) standard deviations of range, azimuth and range rate from xx, xy, xz, yy, yz, zz of position and
+    velocity; 0 where a covariance is zero, negative or not finite, which means unknown.
+    """
+    c, s = np.cos(azimuth), np.sin(azimuth)
+    px, pxy, _, py, _, _, vx, vxy, _, vy, _, _ = covariance.T
+    with np.errstate(invalid="ignore", over="ignore"):
+        along = c * c * px + 2 * c * s * pxy + s * s * py
+        across = s * s * px - 2 * c * s * pxy + c * c * py
+        speed = c * c * vx + 2 * c * s * vxy + s * s * vy
+        variance = np.stack([along, across / np.maximum(distance, 0.1) ** 2, speed], axis=1)
+    known = np.isfinite(variance) & (variance > 0)
+    return np.sqrt(np.where(known, variance, 0.0))
 
 
 # --- plans --------------------------------------------------------------------------------------------------

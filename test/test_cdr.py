@@ -19,12 +19,12 @@ CLOUD = "sensor_msgs/msg/PointCloud2"
 TRACKS = "radar_msgs/msg/RadarTracks"
 TRAJECTORY = "trajectory_msgs/msg/MultiDOFJointTrajectory"
 CONFIG = Config(sensors=(
-    ("cloud", Sensor(topic="c")), ("objects", Sensor(topic="t", kind="radar_tracks")),
+    ("cloud", Sensor(topic="c")), ("listed", Sensor(topic="t", kind="radar_tracks")),
     ("echo", Sensor(topic="e", kind="ultrasonic")),
 ))  # fmt: skip
 BINDINGS = {
     ODOMETRY: Binding("odometry", "odometry"), TRAJECTORY: Binding("plan", "plan"), CLOUD: Binding("sensor", "cloud"),
-    TRACKS: Binding("sensor", "objects"), RANGE: Binding("sensor", "echo"),
+    TRACKS: Binding("sensor", "listed"), RANGE: Binding("sensor", "echo"),
 }  # fmt: skip
 NUMBER = st.floats(allow_nan=True, allow_infinity=True, width=32)
 FRAME = st.sampled_from(["", "o", "od", "odom", "base_link", "radar_front", "ü"])

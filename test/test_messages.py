@@ -232,8 +232,9 @@ def test_a_cloud_without_doppler_names_the_fields_it_has():
     assert "x, y, z" in convert(cloud([(3, 4, 0)], XYV[:3]), "sensor_msgs/PointCloud2", "radar/front").why
 
 
-def radar_track(x, y, vx, vy):
-    return Ns(position=point(x, y), velocity=point(vx, vy))
+def radar_track(x, y, vx, vy, wide=0.0, place=(0.0,) * 6, motion=(0.0,) * 6):
+    return Ns(position=point(x, y), velocity=point(vx, vy), size=point(0.0, wide), position_covariance=place,
+              velocity_covariance=motion)  # fmt: skip
 
 
 def test_an_object_list_becomes_polar_with_the_velocity_along_the_line_of_sight():
@@ -243,6 +244,24 @@ def test_an_object_list_becomes_polar_with_the_velocity_along_the_line_of_sight(
     assert got.from_objects
     np.testing.assert_allclose(got.range, [50])
     np.testing.assert_allclose(got.range_rate, [-3 * 0.6 + 1 * 0.8])
+
+
+def test_the_covariance_of_an_object_list_becomes_polar_and_zero_stays_unknown():
+    known = radar_track(0.0, 20.0, 0.0, 1.0, 3.0, (4.0, 0.0, 0.0, 9.0, 0.0, 0.0), (0.04, 0.0, 0.0, 0.25, 0.0, 0.0))
+    broken = radar_track(20.0, 0.0, 1.0, 0.0, 0.0, (-1.0, 0.0, 0.0, math.nan, 0.0, 0.0))
+    msg = Ns(header=header(), tracks=[known, radar_track(math.nan, 0, 0, 0), broken])
+    got = convert(msg, "radar_msgs/msg/RadarTracks", "radar/ecu")
+    np.testing.assert_allclose(got.sigma, [[3.0, 2.0 / 20.0, 0.5], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(got.half_width, [1.5, 0.0])
+    unknown = convert(Ns(header=header(), tracks=[radar_track(9, 0, 0, 0)]), "radar_msgs/msg/RadarTracks", "radar/ecu")
+    assert unknown.sigma is None
+
+
+def test_validity_and_existence_in_a_list_are_its_trust():
+    fields = [(n, "f4", 4 * i) for i, n in enumerate(("x", "y", "vx", "vy", "existence", "valid"))]
+    rows = [(30, 40, -3, 1, 80, 1), (9, 0, 0, 0, 100, 0)]
+    got = convert(cloud(rows, fields), "sensor_msgs/PointCloud2", "radar/ecu")
+    np.testing.assert_allclose(got.trust, [0.8, 0.0])
 
 
 def test_an_object_list_in_a_point_cloud_is_read_as_objects():
