@@ -22,6 +22,7 @@ VENV := .venv
 # The wheels of two ROS distributions cannot share an environment.
 TEST_VENV := $(if $(filter jazzy,$(ROS_FROM_PYPI)),$(VENV),$(VENV)-$(ROS_FROM_PYPI))
 TEST_EXTRAS := test,lint,suites,proofs,fleet,view,colcon,docs,ros-$(ROS_FROM_PYPI)
+NODE_EXTRAS := test,ros-$(ROS_FROM_PYPI)
 # What an installation depends on: a newer one of these and the next run installs again.
 INSTALL_INPUTS := setup.py setup.cfg requirements/constraints.txt requirements/lock.txt
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
@@ -32,7 +33,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo check test lint coverage docs certificates campaign lock supply release clean
+.PHONY: help demo check test nodes lint coverage docs certificates campaign lock supply release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -47,6 +48,11 @@ check: lint ## the developer loop, under a minute: lint and the quick tests
 test: lint ## lint, then every test, the colcon build included
 	@mkdir -p $(TEST_VENV)/ros_log
 	ROS_LOG_DIR="$${ROS_LOG_DIR:-$(CURDIR)/$(TEST_VENV)/ros_log}" $(TEST_VENV)/bin/python -m pytest $(PYTEST_ARGS) test/
+
+nodes: $(TEST_VENV)/.installed-nodes ## messages and nodes only, for ROS_FROM_PYPI=kilted beside a whole run with jazzy
+	@mkdir -p $(TEST_VENV)/ros_log
+	ROS_LOG_DIR="$${ROS_LOG_DIR:-$(CURDIR)/$(TEST_VENV)/ros_log}" $(TEST_VENV)/bin/python -m pytest $(PYTEST_ARGS) \
+	  test/test_messages*.py test/test_cdr.py test/test_snapshot.py test/test_recorder.py test/test_node*.py
 
 # All tests but those of processes of their own: they would be traced in vain.
 coverage: $(TEST_VENV)/.installed-test ## 100 % of the branches of the core, or the lines that are missing
@@ -94,7 +100,6 @@ campaign: $(TEST_VENV)/.installed-campaign ## many hours: fuzzing, faults, mutat
 	$(TEST_VENV)/bin/safety-supervisor campaign faults --jobs $(CAMPAIGN_JOBS) --json build/faults.json || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/evidence.py faults build/faults.json || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/mutation.py --jobs $(CAMPAIGN_JOBS) --record || failed=1; \
-	$(TEST_VENV)/bin/python benchmarks/mutants.py || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/soak.py step --hours $(SOAK_HOURS) --record || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/soak.py replay --hours $(SOAK_HOURS) --record || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/soak.py node --hours $(NODE_HOURS) --record || failed=1; \
@@ -114,6 +119,10 @@ clean: ## remove the environments and everything that is built
 
 $(VENV)/.installed-demo: $(INSTALL_INPUTS) | $(VENV)/bin/python
 	$(VENV)/bin/python $(PIP_INSTALL) -e .
+	@touch $@
+
+$(TEST_VENV)/.installed-nodes: $(INSTALL_INPUTS) | $(TEST_VENV)/bin/python
+	$(TEST_VENV)/bin/python $(PIP_INSTALL) -e '.[$(NODE_EXTRAS)]'
 	@touch $@
 
 # The tests' installation holds the demo's as well.

@@ -135,6 +135,21 @@ def test_every_input_has_a_source():
     assert found["left"].message.__name__ == "Range"
 
 
+def test_a_shadow_does_not_ask_who_drives():
+    found = sources.sources(CONFIG, parameters.Settings(shadow=True))
+    assert "driver" not in {source.name for source in found}
+
+
+def test_a_sensor_may_ask_for_more_than_best_effort():
+    asked = dataclasses.replace(dict(CONFIG.sensors)["front"], reliable=True, depth=3, deadline=0.1)
+    config = dataclasses.replace(CONFIG, sensors=(("front", asked),))
+    qos = {s.name: s.qos for s in sources.sources(config, parameters.Settings())}
+    assert (qos["front"].reliability.name, qos["front"].depth) == ("RELIABLE", 3)
+    assert qos["front"].deadline.nanoseconds == 100_000_000
+    assert qos["odometry"].reliability.name == "BEST_EFFORT"
+    assert qos["release"].reliability.name == "RELIABLE"
+
+
 def test_a_message_package_that_is_missing_is_named():
     pytest.importorskip("sensor_msgs")
     config = dataclasses.replace(CONFIG, sensors=(("ecu", Sensor(kind="radar_tracks", topic="tracks")),))

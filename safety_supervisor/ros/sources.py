@@ -85,6 +85,7 @@ def _vehicle(config: Config, settings: Settings) -> list[Source]:
     inputs = config.inputs
     plan, driver = PLAN_TYPES[settings.plan_type], DRIVER_TYPES[settings.driver_type]
     twist = "" if inputs.odometry else inputs.twist
+    listened = "" if settings.shadow else inputs.driver  # a shadow judges whoever drives
     wanted = [
         ("odometry", inputs.odometry, "nav_msgs/msg/Odometry", True, "inputs.odometry"),
         ("odometry", twist, "geometry_msgs/msg/TwistStamped", True, "inputs.twist"),
@@ -94,7 +95,7 @@ def _vehicle(config: Config, settings: Settings) -> list[Source]:
         ("heartbeat", inputs.heartbeat, HEARTBEAT_TYPES[settings.heartbeat_type], bool(inputs.heartbeat),
          "heartbeat_type"),
         ("objects", inputs.objects, OBJECT_TYPES[settings.objects_type], False, "objects_type"),
-        ("driver", inputs.driver, driver, False, "driver_type"),
+        ("driver", listened, driver, False, "driver_type"),
     ]
     return [
         Source(name, topic, kind, _message(kind, key), expected) for name, topic, kind, expected, key in wanted if topic
