@@ -181,6 +181,7 @@ def bindings(config: Config) -> dict[str, Binding]:
     found: dict[str, Binding] = {}
     inputs = config.inputs
     wanted = [(getattr(inputs, role), Binding(role, role)) for role in VEHICLE_ROLES]
+    wanted += [(topic, Binding("plan", f"plan_{i}")) for i, topic in enumerate(candidates(inputs.candidates), 1)]
     if not inputs.odometry:  # it stands in for it, in findings too
         wanted.append((inputs.twist, Binding("twist", "odometry")))
     wanted += [(RELEASE_TOPIC, Binding("release", "release")), (MRM_TOPIC, Binding("mrm", "mrm"))]
@@ -192,6 +193,11 @@ def bindings(config: Config) -> dict[str, Binding]:
         if key:
             found[key] = binding
     return found
+
+
+def candidates(text: str) -> list[str]:
+    """Return the topics of `inputs.candidates`, in order."""
+    return [topic.strip() for topic in text.split(",") if topic.strip()]
 
 
 # --- one message --------------------------------------------------------------------------------------------
@@ -222,6 +228,8 @@ def convert(
             raise _MalformedError(f"{msgtype} is not understood here, expected {' or '.join(TYPES[role])}")
         context = _Context(binding.name, t, sensor, _frame(frame) or ODOMETRY_FRAME, odometry)
         world: World = _READERS[plain_type(msgtype)](msg, context)
+        if isinstance(world, Plan) and binding.name != "plan":
+            return replace(world, candidate=int(binding.name.removeprefix("plan_")))
         return world
     except AttributeError as error:
         return Invalid(source, t, f"{msgtype} has no field {error.name}")
@@ -846,6 +854,7 @@ def decision_record(decision: Decision) -> dict[str, Any]:
         },
         "warn": bool(decision.warn),
         "plan_source": decision.plan_source,
+        "candidate": int(decision.candidate),
         "speed_cap": _number(a.speed_cap, 6),
         "acceleration": _number(decision.acceleration, 6),
         "curvature": _number(decision.curvature, 9),

@@ -285,6 +285,7 @@ class InputTopics:
     twist: str = choice("", (), "geometry_msgs/TwistStamped, when odometry is empty: the pose is integrated from it")
     imu: str = choice("", (), "sensor_msgs/Imu: its yaw rate replaces that of odometry or twist")
     plan: str = choice("policy/trajectory", (), "trajectory_msgs/MultiDOFJointTrajectory or nav_msgs/Path")
+    candidates: str = choice("", (), "more plan topics in the policy's order, by commas; the first admissible passes")
     plan_expected: bool = choice(True, (), "false: the physical extrapolation of the present motion is judged")
     control: str = choice("", (), "geometry_msgs/TwistStamped or autoware_control_msgs/Control; expected when named")
     heartbeat: str = choice("", (), "std_msgs/Empty or Header: the policy is alive; expected when named")

@@ -63,6 +63,7 @@ SPECIAL: dict[Code, Severity] = {
     Code.OBJECTS_INVALID: Severity.OK,
     Code.OBJECTS_FUTURE: Severity.OK,
     Code.POLICY_BLIND: Severity.OK,
+    Code.PLAN_REJECTED: Severity.OK,
     Code.EGO_ROLLS_BACK: Severity.DEGRADED,
     Code.EGO_OVERRUNS: Severity.DEGRADED,
 }
@@ -125,7 +126,7 @@ def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memor
     radar = tuple(s for s in inputs.radar if s.sensor in gate.kinds and gate.takes_scan(s))
     pings = tuple(r for r in inputs.ranges if r.sensor in gate.kinds and gate.takes_ping(r))
     odometry = tuple(o for o in inputs.odometry if gate.takes_odometry(o))
-    plans = tuple(p for p in inputs.plans if gate.takes("plan", p.t))
+    plans = tuple(p for p in inputs.plans if gate.takes("plan" if p.candidate == 0 else f"plan_{p.candidate}", p.t))
     control = tuple(c for c in inputs.control if gate.takes("control", c.t))
     heartbeats = tuple(h for h in inputs.heartbeats if gate.takes("heartbeat", h.t))
     objects = tuple(o for o in inputs.objects if gate.takes("objects", o.t))

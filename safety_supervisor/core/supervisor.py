@@ -58,6 +58,8 @@ class State:
     """Newest plan, good or not."""
     plan_findings: tuple[Finding, ...] = ()
     """What was wrong with it when it came."""
+    others: tuple[tuple[Plan, tuple[Finding, ...]], ...] = ()
+    """The newest of each further candidate and what was wrong with it, in the policy's order."""
     validated: Plan | None = None
     """Newest plan that passed every check: MRMs steer along it."""
     arbiter: Arbiter = field(default_factory=Arbiter)
@@ -138,11 +140,60 @@ def _requested(state: State, inputs: Inputs) -> Mode:
 def _with_plans(state: State, plans: tuple[Plan, ...], ego: Odometry | None, config: Config) -> State:
     """Check each plan as it comes. One that is overtaken by a newer plan, or that nobody expects, is not used."""
     for plan in plans if config.inputs.plan_expected else ():
+        if plan.candidate > 0:
+            state = replace(state, others=_with_candidate(state.others, plan, ego, config))
+            continue
         if state.plan is not None and plan.t < state.plan.t:
             continue
         findings = check_plan(plan, state.plan, ego, config) if ego is not None else (UNCHECKED,)
         state = replace(state, plan=plan, plan_findings=findings, validated=state.validated if findings else plan)
     return state
+
+
+def _with_candidate(
+    others: tuple[tuple[Plan, tuple[Finding, ...]], ...], plan: Plan, ego: Odometry | None, config: Config
+) -> tuple[tuple[Plan, tuple[Finding, ...]], ...]:
+    """Return the candidates with a newer one in its place; it is checked as every plan is."""
+    known = {old.candidate: (old, found) for old, found in others}
+    before = known[plan.candidate][0] if plan.candidate in known else None
+    if before is not None and plan.t < before.t:
+        return others
+    known[plan.candidate] = (plan, check_plan(plan, before, ego, config) if ego is not None else (UNCHECKED,))
+    return tuple(known[index] for index in sorted(known))
+
+
+def _with_admissible(
+    state: State, trust: Health, ego: Odometry, t: int, config: Config
+) -> tuple[State, Health]:
+    """Return the state with the first admissible candidate in the policy's order as its plan; without one, as it is.
+
+    Admissible is a fresh plan that passed its checks and that the assessment asks nothing of. Once a stop is under way,
+    only the plan itself ends it.
+    """
+    fresh = nanoseconds(config.health.plan_timeout)
+    others = [plan for plan, found in state.others if not found and t - plan.t <= fresh]
+    if not others or state.arbiter.mode.brakes:
+        return state, trust
+    ill = tuple(f for f in trust.findings if f.source == "plan")
+    if not ill and _admissible(state, trust, ego, t, config):
+        return state, trust
+    well = tuple(f for f in trust.findings if f.source != "plan")
+    severity = max((health.severity_of(f.code) for f in well), default=Severity.OK)
+    for plan in others:
+        why = ill[0].text if ill else "the assessment asks for more than its timing"
+        note = Finding(Code.PLAN_REJECTED, "policy", f"candidate {plan.candidate} is passed, the plan is not: {why}")
+        tried, trusted = replace(state, validated=plan, plan=plan), Health(severity, (*well, note))
+        if _admissible(tried, trusted, ego, t, config):
+            return replace(state, validated=plan), trusted
+    return state, trust
+
+
+def _admissible(state: State, trust: Health, ego: Odometry, t: int, config: Config) -> bool:
+    path, source = judged_path(state, ego, trust, config)
+    if source != "policy":
+        return False
+    situation = situated(state, ego, path, source, t, config)
+    return assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config).demand <= Mode.NOMINAL
 
 
 def _watched(state: State, ego: Odometry | None, config: Config) -> tuple[Finding, ...]:
@@ -168,6 +219,7 @@ def _decide(
         arbiter = arbitrate(state.arbiter, demand, Mode.NOMINAL, trust.severity, flags, np.nan, t, config)
         state = replace(state, arbiter=arbiter)
         return state, _blind_decision(state, inputs, trust, t, config)
+    state, trust = _with_admissible(state, trust, ego, t, config)
     path, source = judged_path(state, ego, trust, config)
     situation = situated(state, ego, path, source, t, config)
     assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
@@ -183,7 +235,8 @@ def _decide(
     decision = Decision(
         t, arbiter.mode, assessment.verdict, assessment, reasons, trust,
         warn=assessment.verdict > Verdict.SAFE or trust.severity > Severity.OK,
-        plan_source=source, command=command, fallback=emergency, acceleration=acceleration, curvature=curvature,
+        plan_source=source, candidate=_candidate(state), command=command, fallback=emergency,
+        acceleration=acceleration, curvature=curvature,
         hazard_lights=arbiter.mode.brakes, takeover_request=arbiter.mode.brakes,
         hold=arbiter.mode == Mode.STANDSTILL, driver=state.driver, ego=ego,
         path=np.stack([path.x, path.y], axis=1),
@@ -192,6 +245,10 @@ def _decide(
         consumed=inputs.consumed, blind_spots=state.sight.count, config=config.digest, certificate=config.certificate,
     )  # fmt: skip
     return replace(state, arbiter=arbiter, acceleration=acceleration, before=state.tracker.tracks), decision
+
+
+def _candidate(state: State) -> int:
+    return state.validated.candidate if state.validated is not None else 0
 
 
 def judged_path(state: State, ego: Odometry, trust: Health, config: Config) -> tuple[Path, str]:
@@ -347,7 +404,7 @@ def _blind_decision(state: State, inputs: Inputs, trust: Health, t: int, config:
     return Decision(
         t, mode, Verdict.IMMINENT if mode.brakes else Verdict.SAFE, nothing,
         _reasons(state, state.arbiter, nothing, trust), trust, warn=True,
-        plan_source="none", command=None, fallback=None, acceleration=brake, curvature=0.0,
+        plan_source="none", candidate=0, command=None, fallback=None, acceleration=brake, curvature=0.0,
         hazard_lights=mode.brakes, takeover_request=mode.brakes, hold=mode.brakes, driver=state.driver, ego=None,
         path=np.zeros((0, 2)), half_width=0.0, tracks=state.tracker.tracks, arcs=state.ultrasonics.arcs,
         consumed=inputs.consumed, blind_spots=state.sight.count, config=config.digest, certificate=config.certificate,

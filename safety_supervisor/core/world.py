@@ -107,6 +107,8 @@ class Plan:
     yaw: Floats
     speed: Floats
     """Signed [m/s]."""
+    candidate: int = 0
+    """Place in the policy's own order of candidates; 0 is the plan itself."""
 
     def __post_init__(self) -> None:
         for name in ("time", "x", "y", "yaw", "speed"):
@@ -320,6 +322,7 @@ class Code(enum.Enum):
     OBJECTS_INVALID = "OBJECTS_INVALID"
     OBJECTS_FUTURE = "OBJECTS_FUTURE"
     POLICY_BLIND = "POLICY_BLIND"
+    PLAN_REJECTED = "PLAN_REJECTED"
     EGO_ROLLS_BACK = "EGO_ROLLS_BACK"
     EGO_OVERRUNS = "EGO_OVERRUNS"
     DRIVER_INVALID = "DRIVER_INVALID"
@@ -473,6 +476,8 @@ class Decision:
     warn: bool
     plan_source: str
     """"policy", "extrapolation", or "last validated" while the policy's plan is not usable."""
+    candidate: int
+    """Which of the policy's candidates is judged and passed, 0 the first."""
     command: Plan | None
     """Trajectory to execute: the plan, the capped plan or the MRM; None in INIT and while a driver controls."""
     fallback: Plan | None

@@ -107,6 +107,7 @@ def failed_decision(
         health=last.health if last else Health(),
         warn=True,
         plan_source="last validated",
+        candidate=last.candidate if last else 0,
         command=None if driver else fallback,
         fallback=fallback,
         acceleration=0.0 if over else -config.fallback.emergency_deceleration,

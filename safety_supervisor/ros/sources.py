@@ -91,6 +91,8 @@ def _vehicle(config: Config, settings: Settings) -> list[Source]:
         ("odometry", twist, "geometry_msgs/msg/TwistStamped", True, "inputs.twist"),
         ("imu", inputs.imu, "sensor_msgs/msg/Imu", False, "inputs.imu"),
         ("plan", inputs.plan, plan, inputs.plan_expected, "plan_type"),
+        *((f"plan_{i}", topic, plan, False, "plan_type")
+          for i, topic in enumerate(messages.candidates(inputs.candidates), 1)),
         ("control", inputs.control, CONTROL_TYPES[settings.control_type], bool(inputs.control), "control_type"),
         ("heartbeat", inputs.heartbeat, HEARTBEAT_TYPES[settings.heartbeat_type], bool(inputs.heartbeat),
          "heartbeat_type"),
