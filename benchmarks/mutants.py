@@ -41,7 +41,10 @@ JUDGES = {
 }  # fmt: skip
 """The claims that are asked first; whatever they let through goes to all the others."""
 EQUIVALENT = {
-    "largest_closing: np.where(top_inside, -a, 1): constant": "only keeps the side not taken from dividing by 0",
+    "largest_closing: np.where(top_inside, -a, 1): 1 -> 2": "only keeps the side not taken from dividing by 0",
+    "speed_for_distance: fallback_distance(0, response, a, brake, jerk): 0 -> -1": "a negative speed counts as 0",
+    "speed_for_distance: _delay(response, a, brake, jerk): arguments 1 and 2 swapped": "only their sum counts",
+    "_bounds: _delay(response, a, brake, jerk): arguments 1 and 2 swapped": "only their sum counts",
     "largest_closing: np.minimum(v, -a * horizon - v) > 0: GtE": "the pieces join without a step (TTC-4)",
 }
 
@@ -99,7 +102,7 @@ def mutants(module: str) -> Iterator[tuple[str, str, ast.Module]]:
                 fresh = ast.parse(SOURCES[module])
                 target = list(_places(fresh, function))[index]
                 mutant = ast.fix_missing_locations(_Replace(target, new).visit(fresh))
-                what = "constant" if isinstance(node, ast.Constant) else text
+                what = f"{node.value} -> {ast.unparse(new)}" if isinstance(node, ast.Constant) else text
                 yield function, f"{function}: {_context(tree, node)}: {what}", mutant
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8")
@@ -18,6 +21,39 @@ def script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def locked():
+    return {normal(name): Version(version) for name, version in re.findall(r"^([\w.-]+)==(\S+)", LOCK, re.MULTILINE)}
+
+
+@pytest.fixture
+def setup_arguments(monkeypatch):
+    """What setup.py hands to setuptools."""
+    given = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("setuptools.setup", lambda **keywords: given.update(keywords))
+    runpy.run_path("setup.py")
+    return given
+
+
+def test_every_requirement_is_locked_at_a_version_that_satisfies_it(setup_arguments):
+    extras = re.search(r"^TEST_EXTRAS := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1)
+    wanted = list(setup_arguments["install_requires"])
+    for extra in extras.replace("$(ROS_FROM_PYPI)", "jazzy").split(","):
+        wanted += setup_arguments["extras_require"][extra]
+    pinned, missing = locked(), []
+    for requirement in map(Requirement, wanted):
+        if requirement.marker is not None and not requirement.marker.evaluate({"python_version": "3.11"}):
+            continue
+        version = pinned.get(normal(requirement.name))
+        if version is None or version not in requirement.specifier:
+            missing.append(f"{requirement} (locked: {version})")
+    assert missing == [], "run `make lock`"
 
 
 def test_every_locked_package_has_hashes_and_no_host_is_named():
