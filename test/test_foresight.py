@@ -31,28 +31,32 @@ def compare(ego, movers, now=0.0):
     return costs(movers, plan, tuple(two_phases(ego, now, *b, JERK, 0.0) for b in brakes), BODY)
 
 
+def together(c):
+    return joint(c, np.zeros(c.plan.shape[1], np.int64), 1)
+
+
 def test_a_cut_in_that_only_braking_now_avoids_is_due():
-    c = joint(compare(25.0, mover(24.0, 1.6, 8.0, -1.2)))
+    c = together(compare(25.0, mover(24.0, 1.6, 8.0, -1.2)))
     assert due(c)[0]
     assert not harmful(c)[0]
 
 
 def test_a_cut_in_far_ahead_can_wait():
-    c = joint(compare(25.0, mover(90.0, 1.6, 15.0, -1.2)))
+    c = together(compare(25.0, mover(90.0, 1.6, 15.0, -1.2)))
     assert not due(c)[0]
     assert not harmful(c)[0]
 
 
 def test_braking_beside_a_car_that_ego_is_about_to_pass_is_harmful():
-    c = joint(compare(30.0, mover(15.0, 1.6, 8.0, -0.8)))
+    c = together(compare(30.0, mover(15.0, 1.6, 8.0, -0.8)))
     assert c.plan[0, 0] == 0.0 < c.brake[0, 0]
     assert harmful(c)[0]
     assert not due(c)[0]
 
 
 def test_a_growing_lateral_speed_is_seen_before_it_has_grown():
-    still = joint(compare(25.0, mover(22.0, 1.8, 8.0, -0.45)))
-    grows = joint(compare(25.0, mover(22.0, 1.8, 8.0, -0.45, -1.5)))
+    still = together(compare(25.0, mover(22.0, 1.8, 8.0, -0.45)))
+    grows = together(compare(25.0, mover(22.0, 1.8, 8.0, -0.45, -1.5)))
     assert not due(still)[0]
     assert due(grows)[0]
 

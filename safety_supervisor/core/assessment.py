@@ -179,7 +179,8 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     """Judge every track and arc against the path; raises nothing, NaN ends in EMERGENCY_STOP."""
     tracks = tracks.take(_heard(tracks, config))
     objects = objects_of(tracks, arcs, situation, config)
-    rated, ease = foreseen(objects, rate(objects, situation.path, situation, config), situation, config)
+    alone = np.zeros(len(objects.row), np.int64)
+    rated, eases = foreseen(objects, rate(objects, situation.path, situation, config), situation, config, alone, 1)
     threats = list(_threats(objects, rated, tracks, arcs, situation))
     margins = _margins(objects, rated)
     if situation.present is not None:
@@ -195,7 +196,7 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
         VERDICT[demand], demand, _sustain(rated), smallest, tuple(margins.items()),
         worst.track if worst else None, _lead(objects, rated, tracks, config),
         (*told, *(reason for _, reason in reasons)), tuple(threats), cap,
-        ease and demand < Mode.COMFORT_STOP,
+        bool(eases[0]) and demand < Mode.COMFORT_STOP,
     )  # fmt: skip
 
 
@@ -278,9 +279,12 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0))
 
 
-def foreseen(o: Objects, rated: Rated, situation: Situation, config: Config) -> tuple[Rated, bool]:
+def foreseen(
+    o: Objects, rated: Rated, situation: Situation, config: Config, owner: Ints, owners: int
+) -> tuple[Rated, Bools]:
     """Return the rating with what braking changes: who comes into the way asks for it in time, and where braking would
-    make a miss a hit, who is still beside the way asks for no stop. The second value: braking under way does harm now.
+    make a miss a hit, who is still beside the way asks for no stop. The second value (owners,): braking under way does
+    harm now. Rows of one `owner` (N,) are judged together: one for a vehicle, one for each of many simulated worlds.
     """
     c, a, path = config.corridor, config.authority, situation.path
     met, half = rated.met, config.vehicle.width / 2
@@ -291,16 +295,17 @@ def foreseen(o: Objects, rated: Rated, situation: Situation, config: Config) -> 
     counts &= (met.station - path.front <= np.where(o.static, a.static_range, _known(path, situation, config)))
     coming = counts & beside & (met.drift * met.offset < 0)
     if not coming.any():
-        return rated, False
+        return rated, np.zeros(owners, np.bool_)
     near = np.argmin(np.abs(path.s - met.station[:, None]), axis=1)
     gain = np.cos(path.heading[near]) * o.trend[:, 1] - np.sin(path.heading[near]) * o.trend[:, 0]
     movers = foresight.Movers(met.station, met.offset, met.along, met.drift, gain, width).take(counts)
-    together = foresight.joint(_costs(movers, situation, config))
-    due, harmful = bool(foresight.due(together)[0]), bool(foresight.harmful(together)[0])
+    together = foresight.joint(_costs(movers, situation, config), owner[counts], owners)
+    comes = np.bincount(owner[coming], minlength=owners) > 0
+    due, harmful = comes & foresight.due(together), comes & foresight.harmful(together)
     level = np.where(o.existence >= a.emergency, EMERGENCY_STOP, FIRM_STOP)
-    asks = coming & due
+    asks = coming & due[owner]
     demand = np.where(asks, np.maximum(rated.demand, level), rated.demand)
-    demand = np.where(counts & beside & harmful, np.minimum(demand, SPEED_CAP), demand)
+    demand = np.where(counts & beside & harmful[owner], np.minimum(demand, SPEED_CAP), demand)
     code = np.where(asks & (level > rated.demand), CODES.index(Code.CUT_IN), rated.code)
     return replace(rated, demand=demand, code=code), harmful
 

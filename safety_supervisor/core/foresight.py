@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from safety_supervisor.core.world import Bools, Floats
+from safety_supervisor.core.world import Bools, Floats, Ints
 
 STEP = 0.1
 """Time step of the prediction [s]."""
@@ -153,6 +153,14 @@ def harmful(c: Costs) -> Bools:
     return np.asarray((c.brake.sum(axis=0) > c.wait.sum(axis=0)) & (c.brake[0] >= c.wait[0]) & ~due(c))
 
 
-def joint(c: Costs) -> Costs:
-    """Return the costs of all rows together, as one row: the worst contact of each course."""
-    return Costs(*(np.max(x, axis=1, keepdims=True, initial=0.0) for x in (c.plan, c.brake, c.later, c.release)))
+def joint(c: Costs, owner: Ints, owners: int) -> Costs:
+    """Return the costs of all rows of each of `owners` together, as (H, owners): the worst contact of each course.
+
+    `owner` (N,) is whose row it is.
+    """
+    def worst(x: Floats) -> Floats:
+        most = np.zeros((owners, len(x)))
+        np.maximum.at(most, owner, x.T)
+        return most.T
+
+    return Costs(*(worst(x) for x in (c.plan, c.brake, c.later, c.release)))

@@ -10,12 +10,12 @@ get the same decision. So nothing is decided here; a test compares with `step` w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from safety_supervisor.core import supervisor
-from safety_supervisor.core.assessment import Situation, objects_of, rate, rate_present
+from safety_supervisor.core.assessment import Situation, foreseen, objects_of, rate, rate_present
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.supervisor import State
 from safety_supervisor.core.tracking import TrackerState
@@ -29,8 +29,8 @@ ROWS = 1500
 """Most worlds that are rated in one call: what bounds the memory."""
 WORLD = 1000
 """Track ids of one world are below it."""
-Key = tuple[int, int, float]
-"""What is demanded, what must go on, and the speed that is allowed [m/s]."""
+Key = tuple[int, int, float, bool]
+"""What is demanded, what must go on, the speed that is allowed [m/s], and whether braking does harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ class Batch:
         self._single = all(len(case.bodies) == 1 and case.bodies[0].solid for case in cases)
         self.outcomes: dict[int, Outcome] = {}
         self.ticks: dict[int, list[Tick]] = {}
+        self._before: dict[int, Tracks] = {}
+        """What was seen in the tick before, by world."""
 
     @classmethod
     def fits(cls, cases: Sequence[Case], config: Config) -> bool:
@@ -151,17 +153,19 @@ class Batch:
         seen = self._seen(group.members, step, ego)
         inputs = Inputs(odometry=(ego,), radar=loop.empty_scans(t, self._config), plans=(plan,))
         alone = len(group.members) == 1  # a group of one is simply stepped
-        keys = [(0, 0, 0.0)] if alone else self._keys(group.state, inputs, t, seen)
+        keys = [(0, 0, 0.0, False)] if alone else self._keys(group.state, inputs, t, seen)
         apart: dict[Key, list[int]] = {}
         for i, key in zip(group.members.tolist(), keys, strict=True):
             apart.setdefault(key, []).append(i)
         rate_planned = float(speed[1] - speed[0]) / float(time[1] - time[0])
         for members in apart.values():
-            ready = loop.believing(group.state, seen[members[0]], t, self._config)
+            before = self._before.get(members[0], Tracks())
+            ready = loop.believing(replace(group.state, before=before), seen[members[0]], t, self._config)
             state, decision = supervisor.step(ready, inputs, t, self._config)
             asked = loop.demanded(decision, rate_planned)
             tick = Tick(step * case.dt, group.station, group.speed, decision.mode, asked)
             yield self._moved(replace(group, members=np.array(members), state=state), tick, case.dt)
+        self._before.update(seen)
 
     def _moved(self, group: Group, tick: Tick, dt: float) -> Group:
         asked, history = tick.acceleration, History(tick, group.history)
@@ -201,22 +205,24 @@ class Batch:
         path, source = supervisor.judged_path(after, ego, trust, self._config)
         situation = supervisor.situated(after, ego, path, source, t, self._config)
         tracks, world = joined(list(seen.values()), t)
+        before, _ = joined([self._before.get(i, Tracks()) for i in seen], t - nanoseconds(self._config.timing.period))
+        situation = replace(situation, before=before)
         return keys(tracks, world, len(seen), situation, state, self._config)
 
 
 def joined(parts: Sequence[Tracks], t: int) -> tuple[Tracks, Ints]:
     """Return the tracks of several worlds as one table, with ids of their own, and the world of each row."""
     world = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
-    columns = [np.concatenate([getattr(p, name) for p in parts]) for name in
-               ("state", "cov", "existence", "updated", "hits", "moved")]  # fmt: skip
-    ids = np.concatenate([p.id for p in parts]) + WORLD * world
-    return Tracks(t, ids, *columns), world
+    names = [f.name for f in fields(Tracks) if f.name != "t"]
+    columns = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+    return Tracks(t, **{**columns, "id": columns["id"] + WORLD * world}), world
 
 
 def keys(tracks: Tracks, world: Ints, worlds: int, situation: Situation, state: State, config: Config) -> list[Key]:
     """Return the key of each world from the rating of all their objects."""
     objects = objects_of(tracks, (), situation, config)
-    rated = rate(objects, situation.path, situation, config)
+    first = rate(objects, situation.path, situation, config)
+    rated, harmful = foreseen(objects, first, situation, config, world, worlds)
     demand, sustain = np.zeros(worlds, np.int64), np.zeros(worlds, np.int64)
     cap = np.full(worlds, np.inf)
     np.maximum.at(demand, world, rated.demand)
@@ -228,4 +234,5 @@ def keys(tracks: Tracks, world: Ints, worlds: int, situation: Situation, state: 
     arbiter = state.arbiter
     matters = (demand == Mode.SPEED_CAP) | (arbiter.held == Mode.SPEED_CAP) | (arbiter.mode == Mode.SPEED_CAP)
     limit = np.where(matters, cap, np.inf)
-    return [(int(d), int(s), float(c)) for d, s, c in zip(demand, sustain, limit, strict=True)]
+    columns = zip(demand, sustain, limit, harmful, strict=True)
+    return [(int(d), int(s), float(c), bool(h)) for d, s, c, h in columns]
