@@ -1,9 +1,9 @@
-"""Size of the report of a long recording: a short one, repeated until it is long.
+"""Size of the report of a long recording: the decisions of a short one, repeated until they are long.
 
-    python benchmarks/long_report.py BAG [--hours 1] [--json FILE] [--keep DIR]
+    python benchmarks/long_report.py BAG [--hours 1] [--json FILE] [--keep FILE]
 
-Every repetition follows the one before without a gap; ego's pose goes on from where it was, so that the drive is one.
-The report is that of `safety-supervisor replay`. Topics of odometry, plan and radar objects are repeated.
+The recording is replayed once. Its decisions follow one another in time and in place, so that the page is that of one
+long drive with an intervention wherever the short one has one.
 """
 
 from __future__ import annotations
@@ -12,68 +12,71 @@ import argparse
 import json
 import math
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from the source tree, installed or not
 
-from safety_supervisor.replay.bag import Bag, BagWriter, open_bag
-from safety_supervisor.replay.command import replay
+import numpy as np
 
-NANOSECONDS = 1_000_000_000
-POSED = {"nav_msgs/msg/Odometry", "trajectory_msgs/msg/MultiDOFJointTrajectory"}
+from safety_supervisor.core.world import NANOSECONDS, Decision
+from safety_supervisor.replay.bag import open_bag
+from safety_supervisor.replay.inputs import Options, prepare
+from safety_supervisor.replay.report import Pictures, page
+from safety_supervisor.replay.results import Collector, summary, timing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Repeat, replay and print the sizes; 2 when there is no such recording."""
+    """Repeat, build the page and print its size; 2 when there is no such recording."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bag", metavar="BAG", type=Path)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures")
-    parser.add_argument("--keep", metavar="DIR", type=Path, help="leave the results here")
+    parser.add_argument("--keep", metavar="FILE", type=Path, help="leave the page here")
     args = parser.parse_args(argv)
     if not args.bag.exists():
         parser.error(f"{args.bag}: no such recording")
-    with tempfile.TemporaryDirectory() as folder:
-        path, out = Path(folder) / "long", args.keep or Path(folder) / "out"
-        with open_bag(args.bag) as bag, BagWriter(path) as writer:
-            for topic, kind, t, message in repeated(bag, args.hours * 3600):
-                writer.write(topic, kind, t, message)
-        began = time.perf_counter()
-        summary = replay(path, out)
-        sizes = {name: (out / name).stat().st_size for name in ("report.html", "decisions.jsonl", "summary.json")}
-    figures = {"seconds": summary["duration_s"], "ticks": summary["ticks"], "replay_s": time.perf_counter() - began,
-               "interventions": len(summary["interventions"]), "bytes": sizes}  # fmt: skip
-    text = json.dumps(figures, indent=2)
-    print(text)
+    with open_bag(args.bag) as bag:
+        ready = prepare(bag, Options())
+        decisions = list(ready.run.decisions())
+        collector, pictures = Collector(), Pictures(ready.run.config)
+        began = time.process_time()
+        for decision in repeated(decisions, args.hours * 3600):
+            collector.add(decision)
+            pictures.add(decision)
+        told = summary(ready.run, collector, ready.source, ready.notes, timing(ready.run.tick_seconds, 1.0, 1.0))
+        text = page(told, pictures)
+    if args.keep:
+        args.keep.write_text(text, encoding="utf-8")
+    figures = {
+        "seconds": told["duration_s"], "ticks": told["ticks"], "interventions": len(told["interventions"]),
+        "pictures_collected": len(pictures.kept), "bytes": len(text.encode()),
+        "cpu_s": round(time.process_time() - began, 1),
+    }  # fmt: skip
+    print(json.dumps(figures, indent=2))
     if args.json:
-        args.json.write_text(text + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def repeated(bag: Bag, duration: float) -> Iterator[tuple[str, str, int, Any]]:
-    """Yield the messages of a recording again and again, in time and in place one after the other."""
-    known = [t.name for t in bag.topics if t.readable and t.msgtype in POSED | {"radar_msgs/msg/RadarTracks"}]
-    length = bag.end - bag.start + 20_000_000
-    ends = [m.pose.pose.position for _, kind, _, m in bag.messages(known) if kind == "nav_msgs/msg/Odometry"]
-    dx, dy = (ends[-1].x - ends[0].x, ends[-1].y - ends[0].y) if ends else (0.0, 0.0)
+def repeated(decisions: Sequence[Decision], duration: float) -> Iterator[Decision]:
+    """Yield decisions again and again, each time later and farther on."""
+    placed = [d.ego for d in decisions if d.ego is not None]
+    dx, dy = (placed[-1].x - placed[0].x, placed[-1].y - placed[0].y) if placed else (0.0, 0.0)
+    length = decisions[-1].t - decisions[0].t + 50_000_000
     for i in range(math.ceil(duration * NANOSECONDS / length)):
-        for topic, kind, t, message in bag.messages(known):
-            shift = i * length
-            stamp = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec + shift
-            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, NANOSECONDS)
-            for place in _places(message):
-                place.x, place.y = place.x + i * dx, place.y + i * dy
-            yield topic, kind, t + shift, message
-
-
-def _places(message: Any) -> list[Any]:
-    if hasattr(message, "pose"):
-        return [message.pose.pose.position]
-    return [point.transforms[0].translation for point in getattr(message, "points", ())]
+        for d in decisions:
+            state = d.tracks.state.copy()
+            state[:, 0] += i * dx
+            state[:, 1] += i * dy
+            ego = d.ego and replace(d.ego, t=d.ego.t + i * length, x=d.ego.x + i * dx, y=d.ego.y + i * dy)
+            path = np.add(d.path, (i * dx, i * dy))
+            yield replace(
+                d, t=d.t + i * length, ego=ego, tracks=replace(d.tracks, state=state), path=path,
+                fallback=d.fallback and replace(d.fallback, x=d.fallback.x + i * dx, y=d.fallback.y + i * dy),
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

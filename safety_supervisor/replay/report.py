@@ -38,9 +38,14 @@ from safety_supervisor.core.world import (
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 PICTURES_MAX = 12_000_000
-"""Characters of pictures in a page, before they are packed to about a seventh."""
+"""Characters of pictures in a page, before they are packed."""
+PACKED_MAX = 3_500_000
+"""Letters of the packed pictures: what is hard to pack is thinned out further."""
 LISTED_MAX = 2000
-"""Interventions and findings that are listed in a page; all are in the summary."""
+LISTED_SIZE = 800_000
+"""Interventions and findings in a page: their number, and their size as text each; all are in the summary."""
+PHASES_MAX = 8
+"""Phases of each intervention in a page, where there are more interventions than a few hundred."""
 POINTS_MAX = 3000
 """Points of a curve in the timeline."""
 AROUND = 3.0
@@ -149,7 +154,7 @@ def page(summary: Mapping[str, Any], pictures: Pictures, ghost: Sequence[tuple[i
     """Return the complete page."""
     shown = {key: value for key, value in summary.items() if key != "config"}
     for name in ("interventions", "findings"):
-        shown[name] = summary[name][:LISTED_MAX]
+        shown[name] = _listed(summary[name])
     data = {
         "summary": shown,
         "left_out": {name: len(summary[name]) - len(shown[name]) for name in ("interventions", "findings")},
@@ -169,7 +174,7 @@ def page(summary: Mapping[str, Any], pictures: Pictures, ghost: Sequence[tuple[i
         "css": texts["css"],
         "js": texts["js"],
         "plotly": _plotly(),
-        "frames": _packed(_frames(pictures)),
+        "frames": _packed_frames(pictures),
         "data": _embedded(data),
     }
     result = texts["html"]
@@ -177,6 +182,21 @@ def page(summary: Mapping[str, Any], pictures: Pictures, ghost: Sequence[tuple[i
         head, _, tail = result.partition("{{" + name + "}}")
         result = head + text + tail
     return result
+
+
+def _listed(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return as many entries as fit the page, the first ones."""
+    if len(entries) > LISTED_MAX // 10:
+        entries = [{**e, "phases": e["phases"][:PHASES_MAX]} if "phases" in e else e for e in entries[:LISTED_MAX]]
+    sizes = np.cumsum([len(_json(e)) for e in entries])
+    return list(entries[: int(np.searchsorted(sizes, LISTED_SIZE))])
+
+
+def _packed_frames(pictures: Pictures) -> str:
+    packed = _packed(_frames(pictures, PICTURES_MAX))
+    if len(packed) > PACKED_MAX:
+        packed = _packed(_frames(pictures, int(0.95 * PICTURES_MAX * PACKED_MAX / len(packed))))
+    return packed
 
 
 def _embedded(data: Any) -> str:
@@ -317,16 +337,18 @@ def _arcs(decision: Decision) -> list[list[Any]]:
     ]
 
 
-def _frames(pictures: Pictures) -> str:
-    """JSON of the pictures that fit the page: all around the beginning of interventions, every n-th elsewhere."""
+def _frames(pictures: Pictures, limit: int) -> str:
+    """JSON of the pictures that fit the page: those around the beginning of interventions, every n-th elsewhere."""
     kept = pictures.kept
     if not kept:
         return '{"t":[],"v":[]}'
     sizes = np.asarray([len(p.text) + 1 for p in kept])
-    near, number = np.asarray([p.near for p in kept]), np.asarray([p.number for p in kept])
+    number = np.asarray([p.number for p in kept])
+    near = np.asarray([p.near for p in kept])
+    near &= np.cumsum(np.where(near, sizes, 0)) <= limit / 2  # the first interventions in full
     stride = pictures.stride  # where some are gone already, only its multiples are there to choose from
     chosen = near | (number % stride == 0)
-    while sizes[chosen].sum() > PICTURES_MAX and stride < number[-1]:
+    while sizes[chosen].sum() > limit and stride < number[-1]:
         stride += max(pictures.stride, stride // 8 // pictures.stride * pictures.stride)
         chosen = near | (number % stride == 0)
     chosen[-1] = True
@@ -373,10 +395,11 @@ def _lanes(pictures: Pictures) -> list[dict[str, Any]]:
     kinds = {"odometry": "odometry", **({"plan": "plan"} if pictures.config.inputs.plan_expected else {})}
     kinds |= {name: sensor.kind for name, sensor in pictures.config.sensors}
     kinds |= {name: "" for name in pictures.lanes if name not in kinds}
+    most = max(50, 5 * RUNS_MAX // len(kinds))
     return [
         {"name": name, "kind": kind,
          "runs": [[round(seconds(a - start), 3), round(seconds(b - start) + period, 3), level]
-                  for a, b, level in pictures.lanes.get(name, [])[:RUNS_MAX]]}
+                  for a, b, level in pictures.lanes.get(name, [])[:most]]}
         for name, kind in kinds.items()
     ]  # fmt: skip
 
