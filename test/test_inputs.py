@@ -350,6 +350,15 @@ def test_a_mapping_that_names_an_absent_topic_says_so(tmp_path, whole):
     assert any("/elsewhere" in note for note in result["notes"])
 
 
+def test_a_heartbeat_that_a_mapping_names_is_expected_from_then_on(tmp_path):
+    kind = "std_msgs/msg/Empty"
+    beats = [("/e2e/alive", kind, t, make(kind)) for topic, _, t, _ in drive(1.0) if "policy" in topic]
+    path = write(tmp_path / "beats", sorted([*drive(1.0), *beats], key=lambda m: m[2]))
+    options = Options(report=False, mapping=mapping_file(tmp_path, "topics: {/e2e/alive: heartbeat}"))
+    found = replay(path, tmp_path / "out", options)["inputs"]["found"]
+    assert {"/e2e/alive": "heartbeat"}.items() <= {f["topic"]: f["used_as"] for f in found}.items()
+
+
 def test_a_twist_serves_where_there_is_no_odometry(tmp_path):
     kind, messages = "geometry_msgs/msg/TwistStamped", []
     for topic, own, t, message in drive(1.0):

@@ -111,7 +111,9 @@ def _inputs(topics: Sequence[Topic], mapping: Names, profile: Profile) -> InputT
         profile.notes.append("no plan topic: the physical extrapolation of the present motion is judged")
     return InputTopics(
         odometry=odometry or ("" if twist else default.odometry), twist=twist or default.twist,
-        imu=told.get("imu", default.imu), plan=plan or default.plan, plan_expected=plan is not None, driver=driver,
+        imu=told.get("imu", default.imu), control=told.get("control", default.control),
+        heartbeat=told.get("heartbeat", default.heartbeat), objects=told.get("objects", default.objects),
+        plan=plan or default.plan, plan_expected=plan is not None, driver=driver,
     )  # fmt: skip
 
 

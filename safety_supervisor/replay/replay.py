@@ -148,7 +148,7 @@ def wire(bag: Bag, config: Config, mapping: Names | None = None) -> Wiring:
 def _expected(role: str, name: str, config: Config) -> bool:
     if role == "sensor":
         return dict(config.sensors)[name].expected
-    return role in ("odometry", "twist") or (role == "plan" and config.inputs.plan_expected)
+    return role in ("odometry", "twist", "control", "heartbeat") or (role == "plan" and config.inputs.plan_expected)
 
 
 # --- ticks ----------------------------------------------------------------------------------------------------
