@@ -193,9 +193,11 @@ def _listed(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _packed_frames(pictures: Pictures) -> str:
-    packed = _packed(_frames(pictures, PICTURES_MAX))
-    if len(packed) > PACKED_MAX:
-        packed = _packed(_frames(pictures, int(0.95 * PICTURES_MAX * PACKED_MAX / len(packed))))
+    limit = PICTURES_MAX
+    packed = _packed(_frames(pictures, limit))
+    while len(packed) > PACKED_MAX and limit > 1000:
+        limit = int(0.95 * limit * PACKED_MAX / len(packed))
+        packed = _packed(_frames(pictures, limit))
     return packed
 
 
