@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import re
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -129,10 +129,14 @@ def decision(t, mode=Mode.NOMINAL, tracks=0, x=0.0):
         **empty, "verdict": Verdict.SAFE, "demand": mode, "margin": np.inf, "margins": (("longitudinal", 5.0 + x),),
         "track": None, "lead": None, "speed_cap": np.inf,
     })  # fmt: skip
-    return Decision(
-        t, mode, Verdict.SAFE, assessment, (), Health(), False, "policy", None, None, 0.0, 0.0, False, False, False,
-        False, Odometry(t, x, 0.0, 0.0, 10.0, 0.0), rng.normal(0, 50, (80, 2)), 1.5, listed, (), (), "digest", None,
-    )  # fmt: skip
+    known = {
+        "t": t, "mode": mode, "verdict": Verdict.SAFE, "assessment": assessment, "health": Health(),
+        "plan_source": "policy", "command": None, "fallback": None, "acceleration": 0.0, "curvature": 0.0,
+        "ego": Odometry(t, x, 0.0, 0.0, 10.0, 0.0), "path": rng.normal(0, 50, (80, 2)), "half_width": 1.5,
+        "tracks": listed, "config": "digest", "certificate": None,
+    }  # fmt: skip
+    missing = [f.name for f in fields(Decision) if f.default is MISSING and f.default_factory is MISSING]
+    return Decision(**{name: () for name in missing if name not in known}, **known)
 
 
 def hour(pictures, n, tracks=30):
