@@ -100,18 +100,16 @@ class Objects:
     trend: Floats
     """(N, 2) acceleration in odom, without what is only noise [m/s^2]."""
 
+    near: Bools = field(init=False)
+    """(N,) rows of ultrasonic arcs."""
     sound: Bools = field(init=False)
     """(N,) rows in which every number is finite; of the others nothing can be said, so they stop ego."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "near", self.row < 0)
         scalars = (self.existence[:, None], self.age[:, None], self.approach[:, None])
         columns = (self.position, self.velocity, self.cov.reshape(len(self.row), 16), *scalars)
         object.__setattr__(self, "sound", np.isfinite(np.concatenate(columns, axis=1)).all(axis=1))
-
-    @property
-    def near(self) -> Bools:
-        """(N,) rows of ultrasonic arcs."""
-        return self.row < 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,39 +173,56 @@ def contacts(
     no longer than an ego at `speed` [m/s] needs to get or stop there.
     """
     cos, sin = np.cos(path.heading), np.sin(path.heading)
+    place, moves = _block(cov, 0), _block(cov, 2)
     dx, dy = position[:, :1] - path.x, position[:, 1:] - path.y
     ahead = cos * dx + sin * dy
     left = cos * dy - sin * dx
-    toward = -np.sign(left) * trust.speed(cos * velocity[:, 1:] - sin * velocity[:, :1], _spread(cov, 2, -sin, cos))
+    sideways = cos * velocity[:, 1:] - sin * velocity[:, :1]
+    toward = -np.sign(left) * trust.speed(sideways, _spread(_column(moves), -sin, cos))
     closing = np.maximum(speed - cos * velocity[:, :1] - sin * velocity[:, 1:], 0.5)
     # To stop just there takes ego twice the time that it takes to drive there.
-    until = 2 * np.maximum(path.s + ahead - path.front, 0.0) / closing
-    spread = _spread(cov, 0, -sin, cos)
+    travel, over = path.s + ahead - path.front, ahead - path.front
+    until = 2 * np.maximum(travel, 0.0) / closing
+    spread = _spread(_column(place), -sin, cos)
     width = body + np.maximum(slack[:, None], trust.position_k * np.sqrt(spread * spread + path.sigma * path.sigma))
     inside = np.abs(left) - np.maximum(toward, 0.0) * np.minimum(reach_in[:, None], until) <= width
     spacing = path.s[1] - path.s[0]
-    reached = (ahead >= -path.rear) & (ahead - path.front <= spacing)
+    reached = (ahead >= -path.rear) & (over <= spacing)
     beside = inside[:, :1] & (ahead[:, :1] >= -path.rear) & (ahead[:, :1] < path.front - BESIDE)
-    gap = np.where(inside & reached & ~beside, path.s + ahead - path.front, np.inf)
+    gap = np.where(inside & reached & ~beside, travel, np.inf)
     rows = np.arange(len(position))
     first = np.argmin(gap, axis=1)
     met = gap[rows, first]
-    at = np.where(np.isfinite(met), first, np.argmin(np.abs(ahead - path.front), axis=1))
+    at = np.where(np.isfinite(met), first, np.argmin(np.abs(over), axis=1))
     c, s = cos[at], sin[at]
     along = c * velocity[:, 0] + s * velocity[:, 1]
-    across = trust.speed(c * velocity[:, 1] - s * velocity[:, 0], _spread(cov, 2, -s, c, False)) * (reach_in > 0)
+    across = trust.speed(c * velocity[:, 1] - s * velocity[:, 0], _spread(moves, -s, c)) * (reach_in > 0)
     sure = np.stack([c * along - s * across, s * along + c * across], axis=1)
     near = np.argmin(np.abs(ahead), axis=1)
     c2, s2 = cos[near], sin[near]
-    drift = trust.speed(c2 * velocity[:, 1] - s2 * velocity[:, 0], _spread(cov, 2, -s2, c2, False)) * (reach_in > 0)
-    return Contacts(met, left[rows, at], along, _spread(cov, 0, c, s, False), _spread(cov, 2, c, s, False),
-                    _spread(cov, 0, -s, c, False), sure, path.s[near] + ahead[rows, near], left[rows, near], drift)
+    drift = trust.speed(c2 * velocity[:, 1] - s2 * velocity[:, 0], _spread(moves, -s2, c2)) * (reach_in > 0)
+    return Contacts(met, left[rows, at], along, _spread(place, c, s), _spread(moves, c, s),
+                    _spread(place, -s, c), sure, path.s[near] + ahead[rows, near], left[rows, near], drift)
 
 
-def _spread(cov: Floats, at: int, x: Floats, y: Floats, samples: bool = True) -> Floats:
-    """Return the standard deviation of position (at 0) or velocity (at 2) along unit vectors (x, y): (N, K) or (N,)."""
-    shape = (-1, 1) if samples else (-1,)
-    a, b, c = (cov[:, at + i, at + j].reshape(shape) for i, j in ((0, 0), (0, 1), (1, 1)))
+Block = tuple[Floats, Floats, Floats]
+"""The three different numbers of N symmetric 2 x 2 covariances."""
+
+
+def _block(cov: Floats, at: int) -> Block:
+    """Return the covariance of position (at 0) or velocity (at 2)."""
+    return cov[:, at, at], cov[:, at, at + 1], cov[:, at + 1, at + 1]
+
+
+def _column(block: Block) -> Block:
+    """Return the same to be met with K samples each."""
+    a, b, c = block
+    return a[:, None], b[:, None], c[:, None]
+
+
+def _spread(block: Block, x: Floats, y: Floats) -> Floats:
+    """Return the standard deviation along unit vectors (x, y)."""
+    a, b, c = block
     return np.asarray(np.sqrt(np.maximum(a * x * x + 2 * b * x * y + c * y * y, 0.0)))
 
 
