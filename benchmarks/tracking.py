@@ -2,6 +2,7 @@
 
     python benchmarks/tracking.py SCENE.npz --tracks OUT.npz --json OUT.json [--peer stonesoup] [--plots OUT.html]
     python benchmarks/tracking.py --cost [--peer stonesoup]
+    python benchmarks/tracking.py --clutter HOURS
 
 The scene gives the pose and velocity of the sensor, so no odometry is needed: each scan goes through the same `step`
 as in the supervisor. The tracker reads only the detections, never the truth or their source; the scoring that follows
@@ -42,6 +43,7 @@ SCENE: dict[str, Any] = {
     "tracking.standing_psd": 0.01,
     "tracking.cross_speed_sigma": 4.0,
     "tracking.clutter_rate": 12.5,
+    "tracking.birth_existence": 0.04,
 }
 """In what the scenes differ from a vehicle; README.md gives the reason for each."""
 
@@ -142,6 +144,41 @@ def cost(peer: bool) -> dict[str, Any]:
     return figures
 
 
+def clutter_scans(seed: int, scans: int) -> Iterator[Observation]:
+    """Yield scans of a radar that drives at 18 m/s and sees nothing real: 5 to 20 false detections, half of them with
+    the Doppler of the standing world; noise by range and azimuth as in the scenes.
+    """
+    rng, p = np.random.default_rng(seed), scene_config().tracking
+    for k in range(scans):
+        t = k * 0.05
+        n = rng.poisson(12.5 + 7.5 * math.sin(2 * math.pi * t / 20))
+        z = rng.uniform((1.0, -1.047, -45.0), (200.0, 1.047, 15.0), (n, 3))
+        standing = rng.random(n) < 0.5
+        z[standing, 2] = -18.0 * np.cos(z[standing, 1]) + rng.normal(0, 0.3, int(standing.sum()))
+        azimuth = np.where(z[:, 0] > 70, 0.2, 0.1 + 0.3 * (np.abs(z[:, 1]) / 1.047) ** 1.5)
+        sigma = np.column_stack([0.15 + 0.25 * z[:, 0] / 200, np.radians(azimuth), np.full(n, RADAR.sigma_range_rate)])
+        pose = SensorPose(18.0 * t, 0.0, 0.0, 18.0, 0.0)
+        yield Observation(nanoseconds(t), canonical(z, sigma, RADAR, p), pose, RADAR)
+
+
+def clutter(hours: float) -> dict[str, Any]:
+    """Return how many false tracks reach each level in so many hours without any object."""
+    p = scene_config().tracking
+    seen_ids: dict[str, set[int]] = {name: set() for name in LEVELS}
+    whole = max(math.ceil(hours), 1)
+    for seed in range(whole):
+        belief, next_id = Belief(), 1
+        for seen in clutter_scans(seed, round(hours / whole * 72000)):
+            belief, births = step(belief, seen, np.full(len(seen.found), -1), next_id, p)
+            next_id = max(next_id, int(births.max(initial=0)) + 1)
+            for name, (existence, hits) in LEVELS.items():
+                rows = (belief.tracks.existence >= existence) & (belief.tracks.hits >= hits)
+                seen_ids[name].update((seed << 40) + int(i) for i in belief.tracks.id[rows])
+    return {"hours": hours} | {
+        name: {"false_tracks": len(ids), "per_hour": len(ids) / hours} for name, ids in seen_ids.items()
+    }
+
+
 def evaluate(scene: dict[str, Floats], history: list[Tracks]) -> dict[str, Any]:
     """Return the figures at each level, and the operating curve over existence."""
     rows = table(history, min(OPERATING))
@@ -219,10 +256,14 @@ def main() -> None:
     parser.add_argument("--peer", choices=["stonesoup"], help="the same scans through this tracker, when installed")
     parser.add_argument("--plots", type=Path, help="draw the figures into this HTML file")
     parser.add_argument("--cost", action="store_true", help="time scans of 30, 100 and 300 targets instead")
+    parser.add_argument("--clutter", type=float, metavar="HOURS", help="count false tracks in target-free clutter")
     args = parser.parse_args()
-    if not args.cost and not args.scene:
-        parser.error("a scene, or --cost")
-    figures = cost(bool(args.peer)) if args.cost else measure(args)
+    if not args.cost and not args.scene and not args.clutter:
+        parser.error("a scene, --cost or --clutter HOURS")
+    if args.clutter:
+        figures = clutter(args.clutter)
+    else:
+        figures = cost(bool(args.peer)) if args.cost else measure(args)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2) + "\n")
     if args.plots and "operating" in figures:

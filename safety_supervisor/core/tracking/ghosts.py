@@ -38,38 +38,41 @@ APART = 2.0
 """A mirror image is at least this far [m] behind the line."""
 
 
-def suspects(pose: SensorPose, z: Floats, state: Floats, existence: Floats, moved: Bools) -> Bools:
-    """Return (N,) which tracks look like reflections; `z` (N, 3) is where the sensor sees them."""
+def suspects(
+    pose: SensorPose, z: Floats, state: Floats, existence: Floats, moved: Bools, asked: Ints
+) -> Bools:
+    """Return which of the tracks `asked` look like reflections; `z` (N, 3) is where the sensor sees all of them."""
     likely = existence >= CONFIRMED
     suspect = np.zeros(len(z), np.bool_)
     rows = np.nonzero(likely)[0]
-    if len(rows) > 1:
-        suspect[rows] = _double_bounces(z[rows])
+    ghosts = asked[likely[asked]]
+    if len(rows) > 1 and len(ghosts):
+        suspect[ghosts] = _double_bounces(z[ghosts], z[rows])
     movers = np.nonzero(likely & moved)[0]
     if len(movers) > 1:
         slow = state[:, 2] * state[:, 2] + state[:, 3] * state[:, 3] < STANDING * STANDING
         posts = np.nonzero(slow & ~moved & (existence >= 0.5))[0]
         if len(posts) >= POSTS:
             suspect[movers] |= _mirrored(pose, state[movers], state[posts, :2])
-    return suspect
+    return suspect[asked]
 
 
-def _double_bounces(z: Floats) -> Bools:
-    """Return which rows stand behind another in its direction, at twice its range and range rate."""
-    order = np.argsort(z[:, 0])
-    half, ranges = z[:, 0] / 2, z[order, 0]
+def _double_bounces(z: Floats, all_z: Floats) -> Bools:
+    """Return which rows of `z` stand behind one of `all_z` in its direction, at twice its range and range rate."""
+    order = np.argsort(all_z[:, 0])
+    sources = all_z[order]
+    half = z[:, 0] / 2
     off = RANGE_OFF / 2 + RANGE_SHARE * half
-    first = np.searchsorted(ranges, half - off)
-    count = np.searchsorted(ranges, half + off) - first
+    first = np.searchsorted(sources[:, 0], half - off)
+    count = np.searchsorted(sources[:, 0], half + off) - first
     ghost = np.repeat(np.arange(len(z)), count)
-    if not len(ghost):
-        return np.zeros(len(z), np.bool_)
-    step = np.arange(len(ghost)) - np.repeat(np.cumsum(count) - count, count)
-    source: Ints = order[np.repeat(first, count) + step]
-    azimuth = np.abs((z[ghost, 1] - z[source, 1] + np.pi) % (2 * np.pi) - np.pi)
-    rate = 2 * z[source, 2]
-    fits = (source != ghost) & (azimuth < DIRECTION + 1.0 / z[ghost, 0])
-    fits &= np.abs(z[ghost, 2] - rate) < RATE_OFF + RATE_SHARE * np.abs(rate)
+    source = np.arange(len(ghost)) + np.repeat(first - (np.cumsum(count) - count), count)
+    seen, other = z[ghost], sources[source]
+    rate = 2 * other[:, 2]
+    fits = np.abs(seen[:, 2] - rate) < RATE_OFF + RATE_SHARE * np.abs(rate)
+    seen, other, ghost = seen[fits], other[fits], ghost[fits]
+    azimuth = np.abs((seen[:, 1] - other[:, 1] + np.pi) % (2 * np.pi) - np.pi)
+    fits = (azimuth < DIRECTION + 1.0 / seen[:, 0]) & (other[:, 0] < seen[:, 0])
     return np.bincount(ghost[fits], minlength=len(z)) > 0
 
 

@@ -137,9 +137,9 @@ def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Track
     fit = _fit(tracks, expected, seen, hit, pairs.distance[chosen])
     known = _corrected(tracks, expected, seen.found, hit, used)
     known.existence = np.minimum(existence.probability(odds), p.existence_max)
-    ghostly = ghosts.suspects(seen.pose, expected.z, tracks.state, tracks.existence, tracks.moved)
-    known.suspect = tracks.suspect.copy()
-    known.suspect[hit] = ghostly[hit]  # whoever sees it judges it
+    known.suspect = tracks.suspect.copy()  # whoever sees it judges it
+    known.suspect[hit] = ghosts.suspects(
+        seen.pose, expected.z, tracks.state, tracks.existence, tracks.moved, hit)  # fmt: skip
     known = known[~(missed & (seen.t - known.updated > nanoseconds(p.coast_time)))]
     free = np.ones(len(seen.found), bool)
     free[used] = False
