@@ -168,6 +168,8 @@ class Rated:
     demand: Ints
     code: Ints
     """(N,) index into CODES of the rule that demands most."""
+    spared: Bools
+    """(N,) still beside the way, and braking now would do harm: asks for no stop."""
 
 
 CODES = (Code.ENVELOPE, Code.NEAR_FIELD, Code.EXPECTED_MOTION, Code.TTC, Code.EXTRAPOLATION, Code.CUT_IN)
@@ -182,7 +184,7 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     threats = list(_threats(objects, rated, tracks, arcs, situation))
     margins = _margins(objects, rated)
     if situation.present is not None:
-        beside = rate_present(objects, situation.present, situation, config)
+        beside = rate_present(objects, situation.present, rated.spared, situation, config)
         threats += [t for t in _threats(objects, beside, tracks, arcs, situation) if t.demand > Mode.NOMINAL]
         margins["extrapolation"] = _smallest(beside.margin[beside.level >= EMERGENCY_STOP])
     cap, reasons = _caps(objects, rated, situation, margins, config)
@@ -274,7 +276,8 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     # Their margin counts all the way: it is what would brake as soon as it is gone.
     told = np.where(met.along > -config.tracking.moving_speed, authority(o, met, np.inf, config), level)
     by_rule = np.where(met.hit & (not situation.resting), np.minimum(by_rule, level), NOMINAL)
-    return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0))
+    nobody = np.zeros(len(o.row), np.bool_)
+    return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0), nobody)
 
 
 def foreseen(
@@ -303,9 +306,10 @@ def foreseen(
     level = np.where(o.existence >= a.emergency, EMERGENCY_STOP, FIRM_STOP)
     asks = coming & due[owner]
     demand = np.where(asks, np.maximum(rated.demand, level), rated.demand)
-    demand = np.where(counts & beside & harmful[owner], np.minimum(demand, SPEED_CAP), demand)
+    spared = counts & beside & harmful[owner]
+    demand = np.where(spared, np.minimum(demand, SPEED_CAP), demand)
     code = np.where(asks & (level > rated.demand), CODES.index(Code.CUT_IN), rated.code)
-    return replace(rated, demand=demand, code=code), harmful
+    return replace(rated, demand=demand, code=code, spared=spared), harmful
 
 
 def _costs(movers: foresight.Movers, situation: Situation, config: Config) -> foresight.Costs:
@@ -324,16 +328,20 @@ def _costs(movers: foresight.Movers, situation: Situation, config: Config) -> fo
     return foresight.costs(movers, plan, (courses[0], courses[1], courses[2]), body)
 
 
-def rate_present(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
-    """Rate what ego reaches by its present motion before a steering correction can act; worst case only."""
+def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, config: Config) -> Rated:
+    """Rate what ego reaches by its present motion before a steering correction can act; worst case only.
+
+    Who is `spared` (N,) because braking for it does harm asks for no stop on this course either.
+    """
     met = _contacts(o, path, situation.ego, config)
     reach = abs(situation.ego.speed) * (config.timing.commit + config.timing.steering_correction)
     margin = np.where(met.gap <= reach, worst_case(o, met, situation, config), np.inf)
     level = authority(o, met, reach, config)
-    demand = np.where(margin >= EPS, NOMINAL, np.minimum(EMERGENCY_STOP, level))
+    demand = np.where(margin >= EPS, NOMINAL, np.minimum(np.where(spared, SPEED_CAP, EMERGENCY_STOP), level))
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
     nothing = Expectation(zero.astype(np.bool_), zero, demand, inf)
-    return Rated(met, margin, inf, nothing, level, level, demand, np.full(len(o.row), CODES.index(Code.EXTRAPOLATION)))
+    code = np.full(len(o.row), CODES.index(Code.EXTRAPOLATION))
+    return Rated(met, margin, inf, nothing, level, level, demand, code, spared)
 
 
 def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) -> Floats:

@@ -227,7 +227,8 @@ def keys(tracks: Tracks, world: Ints, worlds: int, situation: Situation, state: 
     cap = np.full(worlds, np.inf)
     np.maximum.at(demand, world, rated.demand)
     if situation.present is not None:
-        np.maximum.at(demand, world, rate_present(objects, situation.present, situation, config).demand)
+        beside = rate_present(objects, situation.present, rated.spared, situation, config)
+        np.maximum.at(demand, world, beside.demand)
     np.maximum.at(sustain, world, rated.expected.conflict & (rated.level >= Mode.COMFORT_STOP))
     capped = rated.demand == Mode.SPEED_CAP
     np.minimum.at(cap, world[capped], rated.expected.cap[capped])
