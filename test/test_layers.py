@@ -74,6 +74,7 @@ IMPURE_METHODS = {"tofile", "dump"}  # of arrays
 SHARED = {
     "cdr": {"numpy"},
     "messages": {"numpy"},
+    "mounts": set[str](),
     "vehicle_file": {"numpy", "yaml"},
     "snapshot": {"numpy"},
 }

@@ -306,3 +306,35 @@ def test_services_stop_record_and_refuse(start, domain, tmp_path):
     result = replay(written()[0], tmp_path / "out", Options(report=False))
     assert result["agreement"]["identical"] == result["ticks"] > 0
     assert {"NOMINAL", "COMFORT_STOP"} <= {mode for mode, n in result["modes"].items() if n}
+
+
+@pytest.mark.parametrize("mode", ["check", "tf"])
+def test_without_transforms_a_node_that_was_told_to_use_them_says_so(start, domain, mode):
+    process = start(mounts=mode, **QUICK, sensors__radar_front__frame="radar")
+    with harness.world(domain) as world:
+        assert not world.configure()
+        assert world.state() == "unconfigured"
+    line = next(line for line in process.said.splitlines() if "configure refused" in line)
+    assert "tf2_msgs is not installed" in line or "no transform ties it to the base" in line
+    assert process.stop() == 0
+
+
+def test_transforms_that_go_away_change_nothing_once_they_were_read(start, domain):
+    """TF lost: mounts are read at configure, never in a tick."""
+    tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not on PyPI")
+    from geometry_msgs.msg import TransformStamped
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+
+    start(mounts="check", **QUICK, sensors__radar_front__frame="radar")
+    with harness.world(domain, speed=10.0, gap=5000.0) as world:
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        publisher = world.node.create_publisher(tf2.TFMessage, "/tf_static", latched)
+        item = TransformStamped(child_frame_id="radar")
+        item.header.frame_id = "base_link"
+        item.transform.translation.x, item.transform.rotation.w = harness.FRONT, 1.0
+        publisher.publish(tf2.TFMessage(transforms=[item]))
+        assert world.configure()
+        world.node.destroy_publisher(publisher)
+        nominal(world)
+        world.run_for(1.0)
+        assert world.mode == "NOMINAL"

@@ -232,8 +232,18 @@ def test_without_a_decision_diagnostics_still_go_out():
 def test_markers_are_complete_messages():
     array = markers(decision(fallback=ramp(), path=np.array([[0.0, 0.0], [5.0, 0.0], [9.0, 1.0]])), Frames())
     spaces = {marker.ns for marker in array.markers}
+    assert "margin" not in spaces, "nothing is in the way"
     assert {"mode", "fallback", "path", "corridor"} <= spaces
     assert len({(marker.ns, marker.id) for marker in array.markers}) == len(array.markers)
+
+
+@pytest.mark.parametrize(("margin", "end"), [(4.0, 4.0), (-2.0, -2.0)])
+def test_the_margin_is_drawn_from_where_the_fallback_ends(margin, end):
+    straight = Plan(1, [0.0, 2.0], [0.0, 10.0], [0.0, 0.0], [0.0, 0.0], [10.0, 0.0])
+    made = decision(fallback=straight)
+    made = dataclasses.replace(made, assessment=dataclasses.replace(made.assessment, margin=margin))
+    (line,) = [m for m in markers(made, Frames()).markers if m.ns == "margin"]
+    assert [p.x for p in line.points] == pytest.approx([10.0, 10.0 + end])
 
 
 # --- the loop -----------------------------------------------------------------------------------------------

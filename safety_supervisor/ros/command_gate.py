@@ -19,7 +19,7 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
-from safety_supervisor import messages
+from safety_supervisor import cdr, messages
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.world import Plan, nanoseconds, seconds
 from safety_supervisor.ros import parameters, process
@@ -126,11 +126,12 @@ class CommandGate(Node):  # type: ignore[misc]  # rclpy counts as untyped
     def _read(self) -> Plan | None:
         if self._fallback is None:
             return None
-        message = deserialize_message(self._fallback[0], MultiDOFJointTrajectory)
-        binding = messages.Binding("plan", "fallback")
+        kind = PLAN_TYPES["trajectory"]
+        message = cdr.view(kind, self._fallback[0]) or deserialize_message(self._fallback[0], MultiDOFJointTrajectory)
+        binding = messages.Binding("plan", "plan")
         config: Config = self._config
         frame = self._frames.odom
-        plan = messages.convert(message, PLAN_TYPES["trajectory"], binding, self._fallback[2], config, frame)
+        plan = messages.convert(message, kind, binding, self._fallback[2], config, frame)
         return plan if isinstance(plan, Plan) and usable(plan) else None
 
     def _enter(self, state: tuple[bytes, str]) -> None:
@@ -145,6 +146,9 @@ class CommandGate(Node):  # type: ignore[misc]  # rclpy counts as untyped
         self._next_report = time.monotonic_ns() + nanoseconds(REPORT_PERIOD)
         level, text = self._state
         silence = f"{seconds(time.monotonic_ns() - self._heard):.3f}" if self._heard else "never heard"
+        speakers = self.count_publishers("safety_supervisor/trajectory")
+        if speakers > 1:
+            level, text = DiagnosticStatus.ERROR, f"DUPLICATE: {speakers} supervisors command; {text}"
         values = [
             KeyValue(key="silence_s", value=silence),
             KeyValue(key="gate_timeout_s", value=str(self._config.timing.gate_timeout)),

@@ -83,8 +83,15 @@ def _corridor(decision: Decision, frames: Frames) -> Iterator[Marker]:
 
 def _fallback(decision: Decision, frames: Frames) -> Iterator[Marker]:
     plan = decision.fallback
-    if plan is not None and len(plan.x) > 1:
-        yield _line("fallback", 0, decision, frames.odom, np.column_stack([plan.x, plan.y]), ORANGE)
+    if plan is None or len(plan.x) < 2:
+        return
+    yield _line("fallback", 0, decision, frames.odom, np.column_stack([plan.x, plan.y]), ORANGE)
+    margin = decision.assessment.margin
+    if math.isfinite(margin):  # from where the fallback ends on, or back from there when it is too long
+        end, yaw = np.array([plan.x[-1], plan.y[-1]]), float(plan.yaw[-1])
+        ahead = end + margin * np.array([math.cos(yaw), math.sin(yaw)])
+        color = GREEN if margin >= 0.0 else RED
+        yield _line("margin", 0, decision, frames.odom, np.stack([end, ahead]), color)
 
 
 def _tracks(decision: Decision, frames: Frames) -> Iterator[Marker]:

@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 from safety_supervisor.core.config import ConfigError
 from safety_supervisor.core.world import Code, Decision, Mode, Plan
 from safety_supervisor.messages import REQUESTS
-from safety_supervisor.ros import parameters, process
+from safety_supervisor.ros import parameters, process, transforms
 from safety_supervisor.ros.loop import Loop, Meter
 from safety_supervisor.ros.markers import markers
 from safety_supervisor.ros.outputs import (
@@ -112,6 +112,8 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         overrides = {name: parameter.value for name, parameter in self._parameter_overrides.items()}
         try:
             settings, config = parameters.load(overrides)
+            if settings.mounts != "config":
+                config = parameters.certified(settings, transforms.apply(config, settings, self.context))
             found = sources(config, settings)
             parameters.declare(self, settings, config)
         except ConfigError as error:

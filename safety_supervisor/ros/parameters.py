@@ -57,6 +57,7 @@ class Settings:
     control_type: str = choice("twist", tuple(CONTROL_TYPES), "message type on inputs.control")
     heartbeat_type: str = choice("empty", tuple(HEARTBEAT_TYPES), "message type on inputs.heartbeat")
     objects_type: str = choice("poses", tuple(OBJECT_TYPES), "message type on inputs.objects")
+    mounts: str = choice("config", ("config", "check", "tf"), "sensor mounts: of the file, checked by TF, or TF's own")
     recorder: bool = choice(True, (), "keep a flight recorder and a log of the drive")
     recorder_folder: str = choice("", (), "where recordings go; empty: safety_supervisor below the ROS log folder")
     recorder_limit_mb: int = core_config.param(2000, "MB", 40, 1_000_000, "all recordings; the oldest go first")
@@ -76,7 +77,12 @@ def load(overrides: Mapping[str, Any]) -> tuple[Settings, Config]:
     settings = _settings({name: value for name, value in ours.items() if name in own})
     nested = _nested({name: value for name, value in ours.items() if name not in own})
     config = core_config.from_mapping(_merged(_from_file(settings), nested), SOURCE)
-    return settings, core_config.with_certificate(config, _certificate(settings, config))
+    return settings, certified(settings, config)
+
+
+def certified(settings: Settings, config: Config) -> Config:
+    """Return the parameter set bound to the certificate that proves it, if there is one."""
+    return core_config.with_certificate(config, _certificate(settings, config))
 
 
 def declare(node: Node, settings: Settings, config: Config) -> None:
