@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from safety_supervisor.replay.bag import BagWriter, make
@@ -14,6 +15,14 @@ ODOMETRY = "nav_msgs/msg/Odometry"
 TRACKS = "radar_msgs/msg/RadarTracks"
 TRAJECTORY = "trajectory_msgs/msg/MultiDOFJointTrajectory"
 STRING = "std_msgs/msg/String"
+
+
+def documented(section):
+    """Keys in the first column of the table of one section of docs/formats.md."""
+    text = (Path(__file__).resolve().parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    part = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    rows = [row.split("|")[1] for row in part.splitlines() if row.startswith("| `")]
+    return {key for row in rows for key in re.findall(r"`(\w+)`", row)}
 
 
 def header(t, frame="odom"):

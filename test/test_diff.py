@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import recordings
 from recordings import START, drive, write
 
 from safety_supervisor import cli
@@ -39,6 +40,7 @@ def changed(runs, tmp_path, change):
 def test_the_same_run_is_the_same(runs, tmp_path):
     result = changed(runs, tmp_path, lambda record: record)
     assert result["same"]
+    assert set(result) == recordings.documented("diff")
     assert result["first_divergence"] is None
     assert result["interventions"] == {"same": 1, "changed": [], "only_a": [], "only_b": []}
     assert all(same(result, level) for level in ("any", "modes", "interventions"))

@@ -55,6 +55,7 @@ def told(path, at, **options):
 
 def test_the_object_the_rule_and_the_numbers_are_those_of_the_scene(first):
     e = first
+    assert set(e) == recordings.documented("explain") | {"bag", "config"}
     assert e["mode"] == "EMERGENCY_STOP"
     thing = e["object"]
     ahead = 75.0 - SPEED * e["at"]["at_s"]

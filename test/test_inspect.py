@@ -45,6 +45,7 @@ def test_rates_counts_and_ages_are_those_of_the_recording(tmp_path):
     assert radar["used_as"] == "sensor radar_front"
     assert report["clock_jumps"] == report["silences"] == []
     assert report["messages"] == 210
+    assert set(report) == recordings.documented("inspect")
 
 
 def test_gaps_and_silences_are_found_where_they_are(tmp_path):
