@@ -34,6 +34,7 @@ LAYERS = {
     "policy_watch": 3,
     "doppler_sign": 3,
     "foresight": 3,
+    "delivery": 3,
     "assessment": 3,
     "health": 3,
     "fallback": 3,

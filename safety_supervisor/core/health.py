@@ -50,6 +50,7 @@ SPECIAL: dict[Code, Severity] = {
     Code.DOPPLER_SIGN: Severity.DEGRADED,
     Code.SELF_TEST: Severity.WAITING,
     Code.LOOP_OVERRUN: Severity.SUSPECT,
+    Code.BRAKE_SHORTFALL: Severity.SUSPECT,
     Code.LOOP_STALLED: Severity.DEGRADED,
     Code.PLAN_INVALID: Severity.DEGRADED,
     Code.PLAN_NOT_FINITE: Severity.DEGRADED,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from safety_supervisor.core import doppler_sign, fallback, health, policy_watch, tracking
+from safety_supervisor.core import delivery, doppler_sign, fallback, health, policy_watch, tracking
 from safety_supervisor.core.arbitration import TRUST, Arbiter, arbitrate, rebased
 from safety_supervisor.core.assessment import Situation, assess
 from safety_supervisor.core.config import Config
@@ -75,6 +75,8 @@ class State:
     """Last commanded acceleration [m/s^2]."""
     before: Tracks = field(default_factory=Tracks)
     """Tracks of the last tick."""
+    delivery: delivery.Delivery = field(default_factory=delivery.Delivery)
+    """What the brakes made of the MRM under way."""
 
 
 def start(config: Config) -> State:
@@ -112,7 +114,8 @@ def perceived(
     state = replace(state, monitors=tracking.watched(state.monitors, tracker, ultrasonics, history, t, config))
     state = _with_plans(replace(state, requested=_requested(state, inputs)), inputs.plans, ego, config)
     state = replace(state, control=(*state.control, *inputs.control)[-2:])
-    doubts = (*tracking.findings(state.monitors, ultrasonics, t, config), *_watched(state, ego, config))
+    doubts = (*tracking.findings(state.monitors, ultrasonics, t, config), *_watched(state, ego, config),
+              *delivery.findings(state.delivery))
     more = (*doppler_sign.findings(state.signs), *doubts, *state.plan_findings)
     state, trust = _self_tested(state, health.check(memory, more, moving, t, config), t, config)
     return state, inputs, ego, trust
@@ -227,7 +230,7 @@ def _decide(
     state = replace(state, sight=sight)
     flags = (state.driver, inputs.release)
     speed = np.nan if trust.severity == Severity.BLIND else ego.speed
-    asked = (max(assessment.demand, state.requested), assessment.sustain)
+    asked = (max(assessment.demand, state.requested, state.delivery.demand), assessment.sustain)
     arbiter = arbitrate(state.arbiter, *asked, trust.severity, flags, speed, t, config)
     command, acceleration, curvature = _command(state, arbiter.mode, assessment, path, source, ego, config)
     emergency, _ = fallback.stop(path, ego, acceleration, fallback.manoeuvre(Mode.EMERGENCY_STOP, config), 0.0, config)
@@ -244,7 +247,10 @@ def _decide(
         tracks=state.tracker.tracks, arcs=state.ultrasonics.arcs,
         consumed=inputs.consumed, blind_spots=state.sight.count, config=config.digest, certificate=config.certificate,
     )  # fmt: skip
-    return replace(state, arbiter=arbiter, acceleration=acceleration, before=state.tracker.tracks), decision
+    watching = config.certificate is not None and not state.driver  # otherwise nobody executes what is decided
+    delivered = delivery.watched(state.delivery, arbiter.mode, ego.speed, acceleration, t, config)
+    return replace(state, arbiter=arbiter, acceleration=acceleration, before=state.tracker.tracks,
+                   delivery=delivered if watching else delivery.Delivery()), decision
 
 
 def _candidate(state: State) -> int:
