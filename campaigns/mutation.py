@@ -49,7 +49,7 @@ MODULES = {
     "assessment": Module("assessment*", ("test_assessment*.py", "test_supervisor.py")),
     "fallback": Module("fallback.py", ("test_fallback.py", "test_supervisor.py")),
     "health": Module("health.py", ("test_health.py", "test_supervisor.py")),
-    "arbitration": Module("arbitration.py", ("test_arbitration.py", "test_supervisor.py"), ("ARB-*",)),
+    "arbitration": Module("arbitration.py", ("test_arbitration.py",), ("ARB-*",)),
     "tracking": Module("tracking", ("test_tracking_*.py",)),
 }
 PROVED = ("envelopes", "motion", "arbitration")

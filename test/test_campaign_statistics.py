@@ -1,0 +1,48 @@
+"""The estimator of the statistical claim: right on what is known, and its intervals hold what they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import statistics_claim as claim
+from scipy import stats
+
+
+@pytest.mark.parametrize("name", claim.FAMILIES)
+def test_weights_are_bounded_and_average_to_one(name):
+    rng = np.random.default_rng(1)
+    drawn = [claim.draw(claim.FAMILIES[name], rng) for _ in range(500)]
+    weights = np.array([w for _, w in drawn])
+    assert weights.max() <= claim.WEIGHT_MAX + 1e-9
+    assert weights.mean() == pytest.approx(1.0, abs=0.35)
+    for values, _ in drawn[:20]:
+        scenario = claim.FAMILIES[name].scenario(values)
+        assert scenario.world.actors
+
+
+def test_a_known_tail_is_estimated_inside_its_interval():
+    """The event headway < 0.8 s has a probability that the distribution function gives."""
+    family = claim.FAMILIES["braking-lead"]
+    headway = family.parameters["headway"].nominal
+    mass = headway.whole.cdf(headway.high) - headway.whole.cdf(headway.low)
+    truth = float((headway.whole.cdf(0.8) - headway.whole.cdf(0.5)) / mass)
+    inside = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        drawn = [claim.draw(family, rng) for _ in range(150)]
+        found = claim.interval([w for _, w in drawn], [v["headway"] < 0.8 for v, _ in drawn])
+        inside += found["low"] <= truth <= found["high"]
+    assert inside >= 9  # 95 % of 12, less three standard deviations of that
+
+
+def test_without_events_the_bound_is_that_of_clopper_and_pearson_times_the_largest_weight():
+    found = claim.interval(np.ones(300), np.zeros(300))
+    assert found["rate"] == found["low"] == 0.0
+    assert found["high"] == pytest.approx(10 * stats.beta.ppf(0.975, 1, 300), rel=1e-9)
+
+
+def test_one_sample_runs_both_ways():
+    made = claim.sample(("cut-in", 0, 0))
+    assert set(made) == {"weight", "hours", "collision", "collision_without", "false_stop", "false_emergency"}
+    assert made["weight"] > 0.0
+    assert claim.figures("cut-in", [made, made])["runs"] == 2
