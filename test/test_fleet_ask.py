@@ -105,6 +105,22 @@ def test_sql_over_the_tables_of_several_runs(run, capsys):
     assert row == {"value": "3", "number": 3.0}
 
 
+def test_without_a_name_the_run_that_is_here_is_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Store(tmp_path / "mine").folder.mkdir()
+    Store(tmp_path / "mine").write({}, SETS, RESULTS)
+    assert ask(capsys, "select count(*) as n from runs") == [{"n": len(RESULTS)}]
+    (tmp_path / "other").mkdir()
+    Store(tmp_path / "other").write({}, [], [])
+    assert cli.main(["ask", "select 1"]) == 2
+    assert "several runs are here (mine, other), name one with --run" in capsys.readouterr().err
+    (tmp_path / "fleet").mkdir()
+    Store(tmp_path / "fleet").write({}, [], [])
+    assert ask(capsys, "select count(*) as n from runs") == [{"n": 0}]
+    monkeypatch.chdir(tmp_path / "mine")
+    assert ask(capsys, "select count(*) as n from runs") == [{"n": len(RESULTS)}]
+
+
 def test_forms_of_an_answer(run, capsys):
     assert cli.main(["ask", "select bag, 'x, y' as t, null as z from runs order by 1", "--csv", "--run", str(run)]) == 0
     assert list(csv.reader(io.StringIO(capsys.readouterr().out)))[:2] == [["bag", "t", "z"], ["a", "x, y", ""]]

@@ -16,7 +16,7 @@ from typing import Any
 
 from safety_supervisor.fleet.errors import FleetError, require
 from safety_supervisor.fleet.questions import QUESTIONS
-from safety_supervisor.fleet.store import COLUMNS, check_run
+from safety_supervisor.fleet.store import COLUMNS, MANIFEST, check_run
 
 Row = tuple[Any, ...]
 WIDTH_MAX = 60
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `safety-supervisor ask`."""
     names = ", ".join(QUESTIONS)
     parser.add_argument("question", metavar="SQL", nargs="?", help=f"SQL over {', '.join(COLUMNS)}; or one of {names}")
-    parser.add_argument("--run", metavar="DIR", type=Path, action="append", help="results of `fleet` (default: fleet); "
-                        "several are asked together")  # fmt: skip
+    which = "results of `fleet` (default: fleet, or the only ones in this folder); several are asked together"
+    parser.add_argument("--run", metavar="DIR", type=Path, action="append", help=which)
     parser.add_argument("--list", action="store_true", help="list the ready-made questions and the tables")
     parser.add_argument("--picture", metavar="FILE", type=Path, help="of `trade-off`: draw it (.png, .svg or .pdf)")
     form = parser.add_mutually_exclusive_group()
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     require("ask", "duckdb")
     if args.picture and args.question != "trade-off":
         raise FleetError("--picture draws the answer to `trade-off`, ask that")
-    names, rows = answer(args.question, args.run or [Path("fleet")])
+    names, rows = answer(args.question, args.run or [present_run()])
     if args.picture:
         from safety_supervisor.fleet.picture import draw
 
@@ -54,6 +54,18 @@ def run(args: argparse.Namespace) -> int:
     form = _as_json if args.json else _as_csv if args.csv else _as_table
     form(names, rows)
     return 0
+
+
+def present_run() -> Path:
+    """Return the run that is meant when none is named: this folder, `fleet`, or the only one in this folder."""
+    here = Path()
+    for folder in (here, here / "fleet"):
+        if (folder / MANIFEST).is_file():
+            return folder
+    found = sorted(file.parent for file in here.glob(f"*/{MANIFEST}"))
+    if len(found) > 1:
+        raise FleetError(f"several runs are here ({', '.join(map(str, found[:4]))}), name one with --run")
+    return found[0] if found else Path("fleet")
 
 
 def answer(question: str, folders: Sequence[Path]) -> tuple[list[str], list[Row]]:
