@@ -174,6 +174,7 @@ def test_a_folder_with_a_truncated_file_or_without_metadata_is_recovered(tmp_pat
     with open_bag(tmp_path / "long") as bag:
         assert bag.recovered
         assert sum(t.count for t in bag.topics) > 10
+        assert len(set(bag.notes)) == len(bag.notes)
     shutil.copytree(folder / "sqlite3", tmp_path / "crashed")
     (tmp_path / "crashed" / "metadata.yaml").unlink()
     with open_bag(tmp_path / "crashed") as bag:

@@ -296,7 +296,7 @@ def open_bags(paths: Sequence[Path]) -> Bag:
             opened = open_sources(path, bag._stack)
             bag._sources += opened.sources
             bag.recovered |= opened.recovered
-            bag.notes += [note for note in opened.notes if note not in bag.notes]
+            bag.notes = list(dict.fromkeys([*bag.notes, *opened.notes]))
             before = sum(t.count for t in bag.topics)
             bag._scan(opened.sources)
             if sum(t.count for t in bag.topics) == before:
