@@ -275,3 +275,12 @@ def test_stops_are_counted_once_each_with_their_strongest_mode():
     assert o.stops == (Mode.FIRM_STOP, Mode.COMFORT_STOP)
     assert (o.first_stop, o.resumed) == (pytest.approx(0.1), pytest.approx(0.3))
     assert o.stopped == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("row", [7131, 11272])
+def test_who_drifts_in_slowly_while_ego_is_passing_is_not_braked_into(row):
+    # At this gap ego is past before the other car is in the way; braking for its drift alone would cause the collision.
+    suite = find("r157-cut-in-low")
+    told = suite.run([row], suite.configure(CONFIG, Options()), Options())[0]
+    assert not told["collision_without"]
+    assert not told["collision"]
