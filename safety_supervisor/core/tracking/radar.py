@@ -129,12 +129,13 @@ def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Track
     gain = gain * np.where(gain > 0, seen.found.trust[pairs.detection], 1.0)  # half believed counts half
     chosen = assign(pairs, gain - existence.miss_gain(p), tracks.existence >= identity.CONFIRMED, len(seen.found))
     hit, used = pairs.track[chosen], pairs.detection[chosen]
-    missed = existence.in_view(expected.z, seen.sensor)
+    visible = existence.in_view(expected.z, seen.sensor)
+    missed = visible.copy()
     missed[hit] = False
     odds = existence.log_odds(tracks.existence)
     odds[hit] += gain[chosen]
     odds[missed] += existence.miss_gain(p)
-    fit = _fit(tracks, expected, seen, hit, pairs.distance[chosen])
+    fit = _fit(tracks, expected, seen, visible, hit, pairs.distance[chosen])
     known = _corrected(tracks, expected, seen.found, hit, used)
     known.existence = np.minimum(existence.probability(odds), p.existence_max)
     known.suspect = tracks.suspect.copy()  # whoever sees it judges it
@@ -169,16 +170,18 @@ def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
     return rows.frozen(t)
 
 
-def _fit(tracks: Tracks, expected: kalman.Expected, seen: Observation, hit: Ints, distance: Floats) -> Fit:
+def _fit(
+    tracks: Tracks, expected: kalman.Expected, seen: Observation, visible: Bools, hit: Ints, distance: Floats
+) -> Fit:
     """Return how the scan agrees with the tracks that are well known."""
     mature = (tracks.existence >= trust.MATURE_EXISTENCE) & (tracks.hits >= trust.MATURE_HITS)
-    visible = np.nonzero(mature & existence.in_view(expected.z, seen.sensor))[0]
-    sector = trust.sectors(expected.z[visible, 1], seen.sensor)
-    returned = trust.sectors(seen.found.z[:, 1], seen.sensor)
-    count = trust.SECTORS
+    judged, count = mature[hit], trust.SECTORS
+    both = np.concatenate([expected.z[mature & visible, 1], seen.found.z[:, 1]])
+    sector = trust.sectors(both, seen.sensor)
+    known = len(both) - len(seen.found)
     return Fit(
-        float(distance[mature[hit]].sum()), int(mature[hit].sum()),
-        np.bincount(sector, minlength=count), np.bincount(returned, minlength=count),
+        float(distance @ judged), int(np.count_nonzero(judged)),
+        np.bincount(sector[:known], minlength=count), np.bincount(sector[known:], minlength=count),
     )  # fmt: skip
 
 
