@@ -913,7 +913,7 @@ def _threat(threat: Threat) -> dict[str, Any]:
         "closing_speed": _number(threat.closing_speed, 4),
         "margin": _number(threat.margin),
         "required": _number(threat.required, 4),
-        "ttc": _number(threat.ttc, 3),
+        "ttc": _number(threat.ttc, 3), "drac": _number(threat.drac, 3), "pet": _number(threat.pet, 3),
         "demand": threat.demand.name,
         "code": threat.code.value,
     }

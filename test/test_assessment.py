@@ -10,7 +10,7 @@ from builders import CONFIG, FRONT, arc, config, lead, plan, situation, stop_pla
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safety_supervisor.core.assessment import NEAR_BOUND, RULES, VERDICT, assess
+from safety_supervisor.core.assessment import NEAR_BOUND, RULES, VERDICT, _pet, assess, objects_of, rate
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.world import Code, Echo, Mode, Tracks, Verdict
@@ -468,3 +468,19 @@ def test_reverse_motion_is_judged_by_what_is_behind():
 def test_ego_at_rest_is_not_stopped_by_what_stands_in_front():
     assert demand(lead(2.0, 0.0), speed=0.0) == Mode.NOMINAL
     assert demand(lead(2.0, 0.0), speed=2.0) > Mode.NOMINAL
+
+
+def test_drac_and_pet_of_a_threat():
+    """Closing at 5 m/s in 50 m takes 0.25 m/s^2; who crosses 2 s after ego has left has a PET of about 2 s."""
+    ahead = assess(lead(50.0, 15.0), (), situation(20.0), CONFIG).threats[0]
+    assert ahead.drac == pytest.approx(0.25)
+    assert ahead.pet == float("inf")
+    s = situation(10.0)
+    crossing = lead(20.0, 0.0, y=9.0, vy=-1.0)
+    rated = rate(objects_of(crossing, (), s, CONFIG), s.path, s, CONFIG)
+    half = CONFIG.vehicle.width / 2
+    leaves = (20.0 + 3.7 + 1.0) / 10.0
+    assert _pet(rated.met, 0, half, s) == pytest.approx(9.0 - half - leaves, abs=0.05)
+    same_time = lead(20.0, 0.0, y=2.5, vy=-1.0)
+    rated = rate(objects_of(same_time, (), s, CONFIG), s.path, s, CONFIG)
+    assert _pet(rated.met, 0, half, s) == 0.0

@@ -351,7 +351,8 @@ FINDINGS = [c for c in Code if c.name.startswith(FAMILY_NAMES)]
 
 @pytest.mark.parametrize("code", FINDINGS, ids=[c.name for c in FINDINGS])
 def test_every_code_of_a_finding_has_a_severity(code):
-    note = code is Code.ODOMETRY_SCALE  # inside what the envelope covers
+    # Inside what the envelope covers; another candidate is passed instead.
+    note = code in (Code.ODOMETRY_SCALE, Code.PLAN_REJECTED)
     assert (health.severity_of(code) == Severity.OK) is note
 
 

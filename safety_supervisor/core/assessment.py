@@ -181,11 +181,12 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     objects = objects_of(tracks, arcs, situation, config)
     alone = np.zeros(len(objects.row), np.int64)
     rated, eases = foreseen(objects, rate(objects, situation.path, situation, config), situation, config, alone, 1)
-    threats = list(_threats(objects, rated, tracks, arcs, situation))
+    half = config.vehicle.width / 2 + objects.slack
+    threats = list(_threats(objects, rated, tracks, arcs, situation, half))
     margins = _margins(objects, rated)
     if situation.present is not None:
         beside = rate_present(objects, situation.present, rated.spared, situation, config)
-        threats += [t for t in _threats(objects, beside, tracks, arcs, situation) if t.demand > Mode.NOMINAL]
+        threats += [t for t in _threats(objects, beside, tracks, arcs, situation, half) if t.demand > Mode.NOMINAL]
         margins["extrapolation"] = _smallest(beside.margin[beside.level >= EMERGENCY_STOP])
     cap, reasons = _caps(objects, rated, situation, margins, config)
     demand = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
@@ -490,7 +491,7 @@ def _margins(o: Objects, rated: Rated) -> dict[str, float]:
 
 
 def _threats(
-    o: Objects, rated: Rated, tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation
+    o: Objects, rated: Rated, tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, half: Floats
 ) -> Iterator[Threat]:
     """Yield one threat per track or arc in the corridor, arcs by their worst point."""
     speed, front = abs(situation.ego.speed), situation.path.front
@@ -510,7 +511,28 @@ def _threats(
             float(rated.met.lateral[i]), closing, float(rated.margin[i]), float(rated.expected.required[i]),
             max(gap, 0.0) / closing if closing > 1e-3 else float("inf"),
             Mode(int(rated.demand[i])), CODES[int(rated.code[i])],
+            _drac(gap, closing), _pet(rated.met, i, float(half[i]), situation),
         )  # fmt: skip
+
+
+def _drac(gap: float, closing: float) -> float:
+    """Return the deceleration [m/s^2] that takes off the closing speed within the gap."""
+    return 0.0 if not closing > 0.0 else min(closing * closing / (2 * max(gap, 1e-3)), MAX_REQUIRED)
+
+
+def _pet(met: Contacts, i: int, half: float, situation: Situation) -> float:
+    """Return the post-encroachment time [s] of a row that comes into ego's way or leaves it."""
+    v, drift, offset = abs(situation.ego.speed), float(met.drift[i]), float(met.offset[i])
+    if v < 0.1 or abs(drift) < 0.1:
+        return float("inf")
+    into, out = sorted(((-half - offset) / drift, (half - offset) / drift))
+    if out <= 0.0:
+        return float("inf")
+    closing = v - float(met.along[i])
+    station = float(met.station[i])
+    arrives = (station - situation.path.front) / closing if closing > 0.1 else float("inf")
+    leaves = (station + situation.path.rear) / closing if closing > 0.1 else float("inf")
+    return max(into - max(leaves, 0.0), arrives - out, 0.0)
 
 
 def _decisive(threats: list[Threat]) -> Threat | None:

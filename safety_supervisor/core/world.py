@@ -436,6 +436,11 @@ class Threat:
     """Display only [s], inf when not closing."""
     demand: Mode
     code: Code
+    drac: float = 0.0
+    """Constant deceleration [m/s^2] that avoids contact when the object keeps its speed; 0 when not closing."""
+    pet: float = float("inf")
+    """Time [s] between one leaving the place where the ways meet and the other coming there, both at constant speed; 0
+    when they are there together, inf when the object does not come to or leave ego's way."""
 
 
 @dataclass(frozen=True, slots=True)
