@@ -353,7 +353,7 @@ def main() -> int:
         return echo()
     if args.generate:
         return generate(args.generate)
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    os.environ.setdefault("ROS_DOMAIN_ID", "101")
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("ROS_LOG_DIR", folder)
