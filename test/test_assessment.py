@@ -137,6 +137,20 @@ def test_in_the_near_field_less_existence_is_enough():
     assert demand(lead(A.near_range - 0.1, 0.0, existence=A.near_field - 0.01)) == Mode.NOMINAL
 
 
+def test_little_existence_is_not_enough_together_with_few_detections():
+    assert demand(lead(2.0, 0.0, existence=A.near_field, hits=A.near_hits - 1)) == Mode.SPEED_CAP
+    assert demand(lead(2.0, 0.0, existence=A.near_field, hits=A.near_hits)) == Mode.EMERGENCY_STOP
+    assert demand(lead(2.0, 0.0, existence=A.emergency, hits=A.near_hits - 1)) == Mode.EMERGENCY_STOP
+
+
+def test_the_flank_of_traffic_near_by_is_believed_less_far():
+    """Its reflection slides, so that it seems to swerve; who is on foot, or farther ahead, counts as ever."""
+    assert judge(lead(2.7, 15.0, y=2.2, vy=-0.9)).margin == INF
+    assert judge(lead(2.7, 15.0, y=2.2, vy=-1.2)).margin < 0
+    assert judge(lead(7.0, 1.0, y=2.2, vy=-0.9)).margin < 0
+    assert judge(lead(20.0, 15.0, y=2.2, vy=-0.9)).margin < 0
+
+
 def test_a_track_of_few_detections_may_only_cap():
     assert demand(lead(A.near_range + 2.0, 0.0, hits=1)) == Mode.SPEED_CAP
     assert demand(lead(A.near_range + 2.0, 0.0, hits=100)) == Mode.EMERGENCY_STOP

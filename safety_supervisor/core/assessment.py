@@ -46,6 +46,8 @@ MAX_REQUIRED = 50.0
 """Cap of a reported required deceleration [m/s^2]; beyond it only that the gap is used up matters."""
 NEAR_BOUND = 0.01
 """Error of an arc's gap along the few metres of path that count for it [m]; most of it is the spacing of its points."""
+FLANK_SPEED = 5.0
+"""Faster than this [m/s] is traffic, not somebody who crosses on foot."""
 CONFLICT_STEP = 0.1
 """Time step of the expected motion [s]."""
 
@@ -427,7 +429,8 @@ def authority(o: Objects, met: Contacts, known: Floats | float, config: Config) 
     by_existence = np.where(o.existence >= a.speed_cap, SPEED_CAP, NOMINAL)
     by_existence = np.where(o.existence >= a.stop, FIRM_STOP, by_existence)
     by_existence = np.where(o.existence >= a.emergency, EMERGENCY_STOP, by_existence)
-    close = (gap <= a.near_range) & (o.existence >= a.near_field)
+    # Little existence is enough when near, but not together with few detections: clutter stands near too.
+    close = (gap <= a.near_range) & (o.existence >= a.near_field) & (o.hits >= a.near_hits)
     doubtful = (o.static & (gap > a.static_range)) | (gap > known) | (o.suspect & (gap > a.near_range))
     surely = np.abs(met.lateral) + a.course_sigma_k * met.lateral_sigma <= config.vehicle.width / 2 + o.slack
     course = o.hits >= np.where(gap <= a.near_range, a.near_hits, a.course_hits)
@@ -441,10 +444,19 @@ def authority(o: Objects, met: Contacts, known: Floats | float, config: Config) 
 def _contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> Contacts:
     c = config.corridor
     half = config.vehicle.width / 2
-    reach_in = np.where(o.near | (o.hits < c.lateral_hits), 0.0, c.lateral_prediction)
+    reach_in = np.where(_flank(o, ego, config), min(c.flank_prediction, c.lateral_prediction), c.lateral_prediction)
+    reach_in = np.where(o.near | (o.hits < c.lateral_hits), 0.0, reach_in)
     lateral = Lateral(c.lateral_sigma_k, c.lateral_speed_sigma_k, c.lateral_speed_sigma_max)
     met = contacts(path, o.position, o.velocity, o.cov, half, o.slack, reach_in, lateral, abs(ego.speed))
     return replace(met, gap=np.where(o.sound, met.gap, np.nan))
+
+
+def _flank(o: Objects, ego: Odometry, config: Config) -> Bools:
+    """Return the rows of traffic near by: what is seen of it is its flank, on which the reflection wanders."""
+    ahead, v = config.vehicle.front, o.velocity
+    off = o.position - np.array([ego.x + ahead * np.cos(ego.yaw), ego.y + ahead * np.sin(ego.yaw)])
+    near = off[:, 0] * off[:, 0] + off[:, 1] * off[:, 1] <= config.authority.near_range * config.authority.near_range
+    return np.asarray(near & (v[:, 0] * v[:, 0] + v[:, 1] * v[:, 1] > FLANK_SPEED * FLANK_SPEED))
 
 
 def _known(path: Path, situation: Situation, config: Config) -> float:

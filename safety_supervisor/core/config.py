@@ -132,6 +132,7 @@ class Corridor:
     curvature_sigma: float = param(2.2e-4, "1/m", 0.0, 0.05, "sd of present against driven curvature, measured")
     extrapolation_time: float = param(2.0, "s", 0.1, 5.0, "present motion is extrapolated no further")
     lateral_prediction: float = param(1.0, "s", 0.0, 3.0, "mean lateral motion counts this far; 3 s was not quiet")
+    flank_prediction: float = param(0.5, "s", 0.0, 3.0, "and so far of traffic near by: reflections slide over flanks")
     lateral_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd of lateral position kept free at least; 3 saw the next lane")
     lateral_speed_sigma_k: float = param(1.5, "", 0.0, 4.0, "sd taken off a lateral speed, young tracks seem to swerve")
     lateral_hits: int = param(20, "", 1, 200, "detections before lateral motion counts: at first reflections slide")
