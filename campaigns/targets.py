@@ -22,14 +22,14 @@ import numpy as np
 from mcap.writer import CompressionType, Writer
 
 from safety_supervisor import cdr, messages, vehicle_file
-from safety_supervisor.core.config import Config, ConfigError, Sensor
+from safety_supervisor.core.config import Config, ConfigError, InputTopics, Sensor
 from safety_supervisor.replay.bag import make, open_bag
 from safety_supervisor.replay.storages import BagError
 
 CONFIG = Config(sensors=(
-    ("radar", Sensor(topic="radar")), ("objects", Sensor(kind="radar_tracks", topic="objects")),
+    ("radar", Sensor(topic="radar")), ("ecu", Sensor(kind="radar_tracks", topic="ecu")),
     ("us", Sensor(kind="ultrasonic", topic="us", range_max=5.0)),
-))  # fmt: skip
+), inputs=InputTopics(control="control", heartbeat="heartbeat", objects="seen"))  # fmt: skip
 T = 5_000_000_000
 INTERESTING = (0.0, -1.0, 1.0, 0.5, float("nan"), float("inf"), -float("inf"), 1e-308, 1e308, -1e12, 2**53, 200.0)
 
@@ -127,7 +127,7 @@ ROLES = {
     "nav_msgs/msg/Odometry": messages.Binding("odometry", "odometry"),
     "sensor_msgs/msg/Range": messages.Binding("sensor", "us"),
     "sensor_msgs/msg/PointCloud2": messages.Binding("sensor", "radar"),
-    "radar_msgs/msg/RadarTracks": messages.Binding("sensor", "objects"),
+    "radar_msgs/msg/RadarTracks": messages.Binding("sensor", "ecu"),
     "trajectory_msgs/msg/MultiDOFJointTrajectory": messages.Binding("plan", "plan"),
 }
 
@@ -244,6 +244,11 @@ LAYOUTS: dict[str, Any] = {
     "geometry_msgs/TwistStamped": {"header": HEADER, "twist": TWIST},
     "sensor_msgs/Imu": {"header": HEADER, "angular_velocity": VECTOR, "angular_velocity_covariance": ["n"]},
     "autoware_vehicle_msgs/ControlModeReport": {"stamp": HEADER["stamp"], "mode": "n"},
+    "autoware_control_msgs/Control": {"longitudinal": {"velocity": "n", "acceleration": "n"}},
+    "ackermann_msgs/AckermannDriveStamped": {"header": HEADER, "drive": {"speed": "n", "acceleration": "n"}},
+    "std_msgs/Header": HEADER,
+    "geometry_msgs/PoseArray": {"header": HEADER, "poses": [POSE]},
+    "vision_msgs/Detection3DArray": {"header": HEADER, "detections": [{"bbox": {"center": POSE}}]},
     "std_msgs/Bool": {"data": "n"},
     "std_msgs/UInt8": {"data": "n"},
     "std_msgs/Empty": {},
@@ -261,6 +266,10 @@ LAYOUTS: dict[str, Any] = {
     "autoware_planning_msgs/Trajectory": {"header": HEADER, "points": [{
         "time_from_start": {"sec": "n", "nanosec": "n"}, "pose": POSE, "longitudinal_velocity_mps": "n"}]},
 }  # fmt: skip
+for _kind, _pose in (("Predicted", "initial_pose_with_covariance"), ("Tracked", "pose_with_covariance"),
+                     ("Detected", "pose_with_covariance")):  # fmt: skip
+    LAYOUTS[f"autoware_perception_msgs/{_kind}Objects"] = {
+        "header": HEADER, "objects": [{"kinematics": {_pose: {"pose": POSE}}}]}  # fmt: skip
 KINDS = tuple(LAYOUTS)
 BINDINGS = tuple(messages.bindings(CONFIG).values())
 
