@@ -74,7 +74,8 @@ def example(tmp_path_factory):
 def filled(command, folder):
     """The words of a command: optional parts left out, placeholders filled in."""
     command = re.sub(r"\s*\[[^\]]*\]", "", command)
-    for word, value in (("BAG...", "made/parking-stop"), ("BAG", "made/parking-stop"), ("--at T", "--at 2.0"), ("QUESTION", "interventions-per-hour"),
+    for word, value in (("BAG...", "made/parking-stop"), ("BAG", "made/parking-stop"),
+                        ("--at T", "--at 2.0"), ("QUESTION", "interventions-per-hour"),
                         ("diff A", "diff made/parking-stop")):  # fmt: skip
         command = re.sub(rf"(?<!\S){re.escape(word)}(?!\S)" if word[0].isupper() else re.escape(word), value, command)
     words = shlex.split(command)
