@@ -22,8 +22,8 @@ STOPS = {"FIRM_STOP", "EMERGENCY_STOP"}
 PATIENT = {
     "timing__period": 0.05,
     "timing__overrun": 0.2,
-    "health__odometry_timeout": 1.0,
-    "health__plan_timeout": 1.0,
+    "health__odometry_timeout": 2.0,
+    "health__plan_timeout": 2.0,
     "health__ultrasonic_timeout": 2.0,
 }
 
