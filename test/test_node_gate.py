@@ -94,7 +94,7 @@ class Supervisor:
 @pytest.mark.timeout(120)
 def test_silence_executes_the_fallback_and_a_driver_is_no_silence(monkeypatch, tmp_path):
     domain = harness.environment(monkeypatch, tmp_path)
-    arguments = ("--ros-args", "-p", f"vehicle_file:={harness.VEHICLE}", "-p", "timing.gate_timeout:=0.4")
+    arguments = ("--ros-args", "-p", f"vehicle_file:={harness.VEHICLE}", "-p", "timing.gate_timeout:=0.9")
     process = harness.Process(tmp_path, "safety_supervisor.ros.command_gate", *arguments)
     try:
         with harness.world(domain) as world:
