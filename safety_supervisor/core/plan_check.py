@@ -119,9 +119,9 @@ def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
     distance = np.hypot(np.diff(plan.x), np.diff(plan.y))
     middle = np.abs(plan.speed[1:] + plan.speed[:-1]) / 2
     acceleration = np.diff(np.abs(plan.speed)) / dt
-    turn = np.abs(np.diff(unwrapped(plan.yaw)))
-    curvature = np.where(distance > 0.05, turn / np.maximum(distance, MIN_STEP), 0.0)
-    signed = np.where(distance > 0.05, np.diff(unwrapped(plan.yaw)) / np.maximum(distance, MIN_STEP), 0.0)
+    rotation = np.diff(unwrapped(plan.yaw))
+    signed = np.where(distance > 0.05, rotation / np.maximum(distance, MIN_STEP), 0.0)
+    turn, curvature = np.abs(rotation), np.abs(signed)
     apart = np.maximum((dt[1:] + dt[:-1]) / 2, RATE_SPAN)
     # Coming to rest ends a deceleration at once, on any vehicle.
     moves = (middle[1:] > RATE_SPEED) & (middle[:-1] > RATE_SPEED)

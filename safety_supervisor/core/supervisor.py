@@ -329,12 +329,6 @@ def _planned_rise(plan: Plan, t: int, until: float) -> float:
     return float(np.max(rates[span])) if span.any() else 0.0
 
 
-def _planned_acceleration(plan: Plan, t: int) -> float:
-    at = int(np.searchsorted(plan.time, seconds(t - plan.t), side="right")) - 1
-    at = min(max(at, 0), len(plan.time) - 2)
-    return float((abs(plan.speed[at + 1]) - abs(plan.speed[at])) / (plan.time[at + 1] - plan.time[at]))
-
-
 def _measured(history: tracking.EgoHistory) -> float:
     """Return ego's acceleration along its travel [m/s^2] over the last moments, 0 when it cannot be told."""
     if len(history.samples) < 2:
@@ -351,7 +345,9 @@ def _command(
     """Return trajectory, acceleration [m/s^2] and curvature [1/m] to execute in `mode`."""
     curvature = float((path.heading[1] - path.heading[0]) / (path.s[1] - path.s[0])) * (-1.0 if path.reverse else 1.0)
     follows = source == "policy" and state.validated is not None
-    present = _planned_acceleration(state.validated, ego.t) if follows and state.validated else _measured(state.ego)
+    present = _measured(state.ego)
+    if follows and state.validated:
+        present = policy_watch.planned_acceleration(state.validated, seconds(ego.t - state.validated.t))
     if mode == Mode.INIT:
         return None, 0.0, curvature
     if mode == Mode.NOMINAL:
