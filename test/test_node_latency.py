@@ -28,5 +28,4 @@ def test_the_benchmark_reports_every_figure(monkeypatch, tmp_path):
     for name in times:
         assert figures[name].keys() == {"p50", "p99", "p999"}
         assert 0.0 < figures[name]["p50"] <= figures[name]["p99"] <= figures[name]["p999"]
-    assert figures["tick_ms"]["p50"] < figures["decision_ms"]["p50"]
     assert 0.0 < figures["cpu_percent"] <= 400.0
