@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from mcap.writer import CompressionType, Writer
+from rosbags.rosbag1 import Writer as Writer1
 
 from safety_supervisor import cdr, messages, vehicle_file
 from safety_supervisor.core.config import Config, ConfigError, InputTopics, Sensor
@@ -64,6 +65,7 @@ def bag(data: bytes) -> object:
     name = (".mcap", ".db3", ".bag")[data[0] % 3] if data else ".mcap"
     path = _folder() / f"x{name}"
     path.write_bytes(data[1:])
+    tempfile.tempdir = memory_folder()
     count = 0
     try:
         with open_bag(path) as opened:
@@ -85,6 +87,7 @@ def _bag_seeds() -> Iterator[bytes]:
     for chunked in (False, True):
         yield b"\0" + _mcap(chunked)
     yield b"\1" + _sqlite()
+    yield b"\2" + _ros1()
     yield b"\2#ROSBAG V2.0\n" + bytes(64)
     yield b"\0\x89MCAP0\r\n"
 
@@ -116,6 +119,17 @@ def _sqlite() -> bytes:
         data = cdr.LITTLE_ENDIAN + bytes(2) + struct.pack("<I3s", 3, b"{}\0")
         database.execute("INSERT INTO messages VALUES(1, 1, ?, ?)", (T, data))
         database.commit()
+    return path.read_bytes()
+
+
+def _ros1() -> bytes:
+    """A ROS 1 bag of one topic."""
+    path = _folder() / "seed.bag"
+    path.unlink(missing_ok=True)
+    with Writer1(path) as writer:
+        connection = writer.add_connection("/said", "std_msgs/msg/String", msgdef="string data\n", md5sum="0" * 32)
+        for i in range(2):
+            writer.write(connection, T + i, struct.pack("<I2s", 2, b"{}"))
     return path.read_bytes()
 
 
@@ -294,7 +308,7 @@ def _conversion_seeds() -> Iterator[bytes]:
 
 
 TARGETS = {
-    "bag": Target(bag, _bag_seeds, 4096, ("safety_supervisor.replay", "mcap")),
+    "bag": Target(bag, _bag_seeds, 6144, ("safety_supervisor.replay", "mcap")),
     "cdr": Target(cdr_views, _cdr_seeds, 1024, ("safety_supervisor.cdr", "safety_supervisor.messages")),
     "config": Target(config, _config_seeds, 512, ("safety_supervisor.vehicle_file", "safety_supervisor.core.config")),
     "messages": Target(conversion, _conversion_seeds, 512, ("safety_supervisor.messages",)),

@@ -26,7 +26,7 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 from safety_supervisor import cdr
 from safety_supervisor.messages import Unreadable
 from safety_supervisor.replay.definitions import EXTRA
-from safety_supervisor.replay.salvage import Record, ScannedMcap, Source
+from safety_supervisor.replay.salvage import Definition, Record, ScannedMcap, Source
 from safety_supervisor.replay.storages import EXPECTED, BagError, open_sources, short
 
 __all__ = ["Bag", "BagError", "BagWriter", "Topic", "known_types", "make", "open_bag", "open_bags"]
@@ -250,17 +250,11 @@ class Bag:
         definition = next((s.definitions[msgtype] for s in sources), None)
         if definition is None:
             return None
-        store = get_typestore(Stores.EMPTY)
         try:
-            if definition.language == "msg":
-                store.register(get_types_from_msg(definition.text, msgtype))
-            else:
-                store.register(get_types_from_idl(definition.text))
-            store.generate_msgdef(msgtype, ros_version=1 if ros1 else 2)
+            return _defined(definition, msgtype, ros1)
         except Exception as error:  # text from outside; the known definition serves instead
             self.notes.append(f"embedded definition of {msgtype} is not usable ({short(error)})")
             return None
-        return store
 
     def _deserialised(self, record: Record) -> Any:
         store = self._store(record.msgtype, record.ros1)
@@ -318,6 +312,18 @@ def _as_flown(bag: Bag) -> None:
     if not isinstance(bag._sources[0], ScannedMcap):
         bag._sources = [ScannedMcap(path)]
     bag.as_stored = True
+
+
+@lru_cache(maxsize=256)
+def _defined(definition: Definition, msgtype: str, ros1: bool) -> Any:
+    """Return the type store of one definition; recordings of one origin share it, and its compiled readers."""
+    store = get_typestore(Stores.EMPTY)
+    read = get_types_from_msg(definition.text, msgtype) if definition.language == "msg" else (
+        get_types_from_idl(definition.text)
+    )
+    store.register(read)
+    store.generate_msgdef(msgtype, ros_version=1 if ros1 else 2)
+    return store
 
 
 @lru_cache(maxsize=1)
