@@ -46,7 +46,7 @@ MODULES = {
     "envelopes": Module("envelopes.py", ("test_envelopes.py", "test_assessment.py"), ("*",)),
     "motion": Module("motion.py", ("test_motion.py", "test_envelopes.py"), ("*",)),
     "geometry": Module("geometry.py", ("test_geometry.py", "test_assessment.py")),
-    "assessment": Module("assessment*", ("test_assessment*.py", "test_supervisor.py")),
+    "assessment": Module("assessment", ("test_assessment*.py", "test_supervisor.py")),
     "fallback": Module("fallback.py", ("test_fallback.py", "test_supervisor.py")),
     "health": Module("health.py", ("test_health.py", "test_supervisor.py")),
     "arbitration": Module("arbitration.py", ("test_arbitration.py",), ("ARB-*",)),

@@ -49,7 +49,7 @@ def margins(s):
     yield "oncoming_margin", envelopes.oncoming_margin(GAP, s.ego, s.oncoming, *rest)
     yield "opposite_margin", envelopes.opposite_margin(GAP, s.ego, s.oncoming, *rest)
     yield "path_margin", envelopes.path_margin(GAP, s.ego, Rounded(-60, 60), *rest)
-    # As core/assessment.py calls it: from the estimate to the worst end, ego's speed at its upper end.
+    # As core/assessment/rating.py calls it: from the estimate to the worst end, ego's speed at its upper end.
     off, age, reading = Rounded(0, 50), Rounded(0, 2), s.ego
     gap, speed = envelopes.worst_end(GAP, off, Rounded(0, 1), reading, to_the_side, off, age)
     faster = envelopes.upper_speed(reading, s.p)

@@ -58,7 +58,7 @@ def reading(speed, _p):
 @claim(
     "UNC-1",
     "At the time of the detection the margin at the worst end is at most that of every true state in the intervals.",
-    basis="U1, U2; both signs of the object's speed; k sigma, floor and geometry bound of core/assessment.py",
+    basis="U1, U2; both signs of the object's speed; k sigma, floor and geometry bound of core/assessment/rating.py",
     controls={
         "age ignored": {"ends": no_age},
         "extrapolated the wrong way": {"ends": forward},

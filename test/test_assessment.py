@@ -10,7 +10,9 @@ from builders import CONFIG, FRONT, arc, config, lead, plan, situation, stop_pla
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safety_supervisor.core.assessment import NEAR_BOUND, RULES, VERDICT, _pet, assess, objects_of, rate
+from safety_supervisor.core.assessment import RULES, VERDICT, assess, objects_of, rate
+from safety_supervisor.core.assessment.rating import NEAR_BOUND
+from safety_supervisor.core.assessment.threats import _pet
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.world import Code, Echo, Mode, Tracks, Verdict

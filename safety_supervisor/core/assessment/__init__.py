@@ -1,0 +1,58 @@
+"""Every object against the path that ego is about to drive.
+
+Two envelopes, two purposes. The *worst case* (proved, `envelopes.path_margin`) decides EMERGENCY_STOP; the *expected
+motion* (constant velocity, planned timing) asks for milder modes earlier, by the deceleration it would take, and only
+where the plan itself does not keep clear. How much a track may demand depends on its existence (`config.Authority`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from safety_supervisor.core.assessment.caps import caps, margins_of, smallest
+from safety_supervisor.core.assessment.cut_in import foreseen
+from safety_supervisor.core.assessment.objects import Objects, heard, objects_of
+from safety_supervisor.core.assessment.rating import Rated, rate, rate_present, sustain
+from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, Situation
+from safety_supervisor.core.assessment.threats import decisive, explain, lead_of, threats_of
+from safety_supervisor.core.config import Config
+from safety_supervisor.core.world import Arc, Assessment, Mode, Tracks, Verdict
+
+__all__ = ["RULES", "VERDICT", "Objects", "Rated", "Situation", "assess", "foreseen", "objects_of", "rate",
+           "rate_present"]
+
+VERDICT = {
+    Mode.NOMINAL: Verdict.SAFE,
+    Mode.SPEED_CAP: Verdict.MARGINAL,
+    Mode.COMFORT_STOP: Verdict.MARGINAL,
+    Mode.FIRM_STOP: Verdict.UNSAFE,
+    Mode.EMERGENCY_STOP: Verdict.IMMINENT,
+}
+
+RULES = ("longitudinal", "near_field", "ttc", "extrapolation", "clear_distance")
+
+
+def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config) -> Assessment:
+    """Judge every track and arc against the path; raises nothing, NaN ends in EMERGENCY_STOP."""
+    tracks = tracks.take(heard(tracks, config))
+    objects = objects_of(tracks, arcs, situation, config)
+    alone = np.zeros(len(objects.row), np.int64)
+    rated, eases = foreseen(objects, rate(objects, situation.path, situation, config), situation, config, alone, 1)
+    half = config.vehicle.width / 2 + objects.slack
+    threats = list(threats_of(objects, rated, tracks, arcs, situation, half))
+    margins = margins_of(objects, rated)
+    if situation.present is not None:
+        beside = rate_present(objects, situation.present, rated.spared, situation, config)
+        threats += [t for t in threats_of(objects, beside, tracks, arcs, situation, half) if t.demand > Mode.NOMINAL]
+        margins["extrapolation"] = smallest(beside.margin[beside.level >= EMERGENCY_STOP])
+    cap, reasons = caps(objects, rated, situation, margins, config)
+    demand = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
+    told = [explain(t) for t in sorted(threats, key=lambda t: (-t.demand, t.margin)) if t.demand > Mode.NOMINAL]
+    worst = decisive(threats)
+    least = float(np.minimum(margins["longitudinal"], margins["near_field"]))
+    return Assessment(
+        VERDICT[demand], demand, sustain(rated), least, tuple(margins.items()),
+        worst.track if worst else None, lead_of(objects, rated, tracks, config),
+        (*told, *(reason for _, reason in reasons)), tuple(threats), cap,
+        bool(eases[0]) and demand < Mode.COMFORT_STOP,
+    )  # fmt: skip

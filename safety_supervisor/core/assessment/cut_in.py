@@ -1,0 +1,65 @@
+"""What braking changes for the rating: who comes into the way, and who is only passed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from safety_supervisor.core import foresight
+from safety_supervisor.core.assessment.objects import Objects
+from safety_supervisor.core.assessment.rating import CODES, Rated
+from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, SPEED_CAP, Situation, known_reach
+from safety_supervisor.core.config import Config
+from safety_supervisor.core.world import Bools, Code, Ints
+
+WAIT = 0.5
+"""Braking for who cuts in begins when it would be worse to begin it this much later [s]."""
+
+
+def foreseen(
+    o: Objects, rated: Rated, situation: Situation, config: Config, owner: Ints, owners: int
+) -> tuple[Rated, Bools]:
+    """Return the rating with what braking changes: who comes into the way asks for it in time, and where braking would
+    make a miss a hit, who is still beside the way asks for no stop. The second value (owners,): braking under way does
+    harm now. Rows of one `owner` (N,) are judged together: one for a vehicle, one for each of many simulated worlds.
+    """
+    c, a, path = config.corridor, config.authority, situation.path
+    met, half = rated.met, config.vehicle.width / 2
+    width = o.slack - c.margin
+    beside = np.abs(met.offset) > half + width
+    counts = ~o.near & o.sound & ~o.suspect & (o.existence >= a.stop) & (o.hits >= a.hits)
+    counts &= (met.station >= -path.rear) & (met.along > -config.tracking.moving_speed)
+    counts &= (met.station - path.front <= np.where(o.static, a.static_range, known_reach(path, situation, config)))
+    coming = counts & beside & (met.drift * met.offset < 0)
+    if not coming.any():
+        return rated, np.zeros(owners, np.bool_)
+    near = np.argmin(np.abs(path.s - met.station[:, None]), axis=1)
+    gain = np.cos(path.heading[near]) * o.trend[:, 1] - np.sin(path.heading[near]) * o.trend[:, 0]
+    movers = foresight.Movers(met.station, met.offset, met.along, met.drift, gain, width).take(counts)
+    together = foresight.joint(_costs(movers, situation, config), owner[counts], owners)
+    comes = np.bincount(owner[coming], minlength=owners) > 0
+    due, harmful = comes & foresight.due(together), comes & foresight.harmful(together)
+    level = np.where(o.existence >= a.emergency, EMERGENCY_STOP, FIRM_STOP)
+    asks = coming & due[owner]
+    demand = np.where(asks, np.maximum(rated.demand, level), rated.demand)
+    spared = counts & beside & harmful[owner]
+    demand = np.where(spared, np.minimum(demand, SPEED_CAP), demand)
+    code = np.where(asks & (level > rated.demand), CODES.index(Code.CUT_IN), rated.code)
+    return replace(rated, demand=demand, code=code, spared=spared), harmful
+
+
+def _costs(movers: foresight.Movers, situation: Situation, config: Config) -> foresight.Costs:
+    path, v, f = situation.path, abs(situation.ego.speed), config.fallback
+    brake = min(f.emergency_deceleration, situation.envelope.assumed_brake)
+    phases = ((-brake, -brake, 0.0), (0.0, -brake, WAIT), (-brake, 0.0, max(config.timing.period, foresight.STEP)))
+    courses = [foresight.two_phases(v, situation.braked, first, second, at, f.emergency_jerk,
+                                    config.timing.actuation_delay) for first, second, at in phases]
+    planned = np.isfinite(path.time)
+    times, s = path.time[planned], path.s[planned]
+    over = np.maximum(foresight.TIMES - times[-1], 0.0)
+    travel = np.interp(foresight.TIMES, times, s)
+    speed = np.interp(travel, path.s, path.speed)
+    plan = foresight.Course((travel + over * path.speed[-1])[None], speed[None])
+    body = (path.front, path.rear, config.vehicle.width / 2)
+    return foresight.costs(movers, plan, (courses[0], courses[1], courses[2]), body)

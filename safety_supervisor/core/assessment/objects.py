@@ -1,0 +1,145 @@
+"""Tracks and the points of near-field arcs as one table of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from safety_supervisor.core.assessment.situation import Situation
+from safety_supervisor.core.config import Config
+from safety_supervisor.core.geometry import Contacts, Lateral, Path, arc_points, contacts
+from safety_supervisor.core.world import Arc, Bools, Echo, Floats, Ints, Odometry, Tracks, seconds
+
+FLANK_SPEED = 5.0
+"""Faster than this [m/s] is traffic, not somebody who crosses on foot."""
+TREND_SPAN = 0.3
+"""Longest time between two ticks from which an acceleration is read [s]."""
+CONFIRMED_HITS = 1_000_000
+"""Stands for an arc, whose confirmation is the business of its own filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Tracks and arc points in one table of N rows."""
+
+    row: Ints
+    """(N,) index of the track, or -1 - index of the arc."""
+    position: Floats
+    velocity: Floats
+    cov: Floats
+    existence: Floats
+    suspect: Bools
+    """(N,) looks like a radar reflection of another object."""
+    static: Bools
+    """(N,) never seen moving, so not told apart from a bridge or a sign; arcs are real obstacles."""
+    hits: Ints
+    """(N,) detections behind the row; an arc has been confirmed by its own rule."""
+    age: Floats
+    """(N,) age of the newest detection behind the row [s]."""
+    approach: Floats
+    """(N,) own approach speed of a near-field object, direction unknown [m/s]."""
+    keep: Floats
+    """(N,) gap to keep even in the worst case [m]."""
+    clearance: Floats
+    """(N,) gap to keep at the end of an expected approach [m]."""
+    slack: Floats
+    """(N,) least lateral distance to ego's body that counts as clear [m]."""
+    trend: Floats
+    """(N, 2) acceleration in odom, without what is only noise [m/s^2]."""
+
+    near: Bools = field(init=False)
+    """(N,) rows of ultrasonic arcs."""
+    sound: Bools = field(init=False)
+    """(N,) rows in which every number is finite; of the others nothing can be said, so they stop ego."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "near", self.row < 0)
+        scalars = (self.existence[:, None], self.age[:, None], self.approach[:, None])
+        columns = (self.position, self.velocity, self.cov.reshape(len(self.row), 16), *scalars)
+        object.__setattr__(self, "sound", np.isfinite(np.concatenate(columns, axis=1)).all(axis=1))
+
+
+def heard(tracks: Tracks, config: Config) -> Bools:
+    """Return which tracks may demand anything at all; one with a broken number is always heard."""
+    a = config.authority
+    unlikely = tracks.existence < min(a.speed_cap, a.near_field, a.lead)
+    whole = np.isfinite(tracks.state).all(axis=1) & np.isfinite(tracks.cov).all(axis=(1, 2))
+    return np.asarray(~(unlikely & whole & np.isfinite(tracks.existence)))
+
+
+def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config) -> Objects:
+    """Return tracks and the points of near-field arcs as one table."""
+    near, ego = config.near_field, situation.ego
+    # Where the plan itself comes to rest, it may come a little closer than where it drives past.
+    rests = bool(situation.path.speed[-1] < config.arbitration.standstill_speed)
+    keep = near.stop_distance - (near.approach_tolerance if rests else 0.0)
+    rows, points, approach = [np.arange(len(tracks))], [tracks.state[:, :2]], [np.zeros(len(tracks))]
+    for i, arc in enumerate(arcs):
+        if _counts(arc) and abs(ego.speed) <= near.speed_max:
+            low = arc.range - config.envelope.sigma_k * arc.range_sigma if arc.echo is Echo.OBJECT else 0.0
+            points.append(arc_points(arc, ego, max(low, 0.0)))
+            rows.append(np.full(len(points[-1]), -1 - i))
+            approach.append(np.full(len(points[-1]), _approach(arc, situation, near.approach_noise)))
+    m, n = len(tracks), sum(map(len, points)) - len(tracks)
+    # What is known of ego may be older than what is known of an object: the older one counts. The age of a ping is in
+    # the spread of its arc, which grows while the filter predicts.
+    age = np.maximum([seconds(ego.t - int(t)) for t in tracks.updated], situation.ego_age)
+    c = config.corridor
+    return Objects(
+        np.concatenate(rows), np.concatenate(points), np.concatenate([tracks.state[:, 2:], np.zeros((n, 2))]),
+        np.concatenate([tracks.cov, np.zeros((n, 4, 4))]), np.concatenate([tracks.existence, np.ones(n)]),
+        np.concatenate([tracks.suspect, np.zeros(n, np.bool_)]), np.concatenate([~tracks.moved, np.zeros(n, np.bool_)]),
+        np.concatenate([tracks.hits, np.full(n, CONFIRMED_HITS)]),
+        np.concatenate([age, np.full(n, situation.ego_age)]), np.concatenate(approach),
+        np.concatenate([np.zeros(m), np.full(n, keep)]),
+        np.concatenate([np.full(m, config.expected.clearance), np.full(n, keep)]),
+        np.concatenate([
+            c.margin + np.maximum(c.object_half_width, tracks.extent[:, 0]), np.full(n, near.lateral_margin)]),
+        np.concatenate([trends(tracks, situation.before, c.lateral_speed_sigma_k), np.zeros((n, 2))]),
+    )  # fmt: skip
+
+
+def trends(tracks: Tracks, before: Tracks, sigma_k: float) -> Floats:
+    """Return the acceleration (M, 2) [m/s^2] of tracks since the tick before, as far as it is more than noise."""
+    span = seconds(tracks.t - before.t)
+    if not len(before) or not len(tracks) or not 0.0 < span <= TREND_SPAN:
+        return np.zeros((len(tracks), 2))
+    at = np.minimum(np.searchsorted(before.id, tracks.id), len(before) - 1)
+    known = before.id[at] == tracks.id
+    change = tracks.state[:, 2:] - before.state[at, 2:]
+    noise = np.sqrt(np.maximum(tracks.cov[:, (2, 3), (2, 3)] + before.cov[at][:, (2, 3), (2, 3)], 0.0))
+    more = np.sign(change) * np.maximum(np.abs(change) - sigma_k * noise, 0.0) / span
+    return np.asarray(np.where(known[:, None], more, 0.0))
+
+
+def _approach(arc: Arc, situation: Situation, noise: float) -> float:
+    """Return how fast [m/s] an echo comes nearer by itself, beyond what ego's motion and noise explain.
+
+    A filtered range rate lags: while ego brakes it still holds ego's speed of a moment ago.
+    """
+    own = -arc.range_rate - max(abs(situation.ego.speed), situation.recent_speed)
+    return 0.0 if own <= noise else own  # written so that NaN is kept
+
+
+def _counts(arc: Arc) -> bool:
+    return arc.confirmed and arc.echo in (Echo.OBJECT, Echo.TOO_CLOSE)
+
+
+def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> Contacts:
+    """Return where the corridor meets each row; of a row that is not sound it is not known where (NaN)."""
+    c = config.corridor
+    half = config.vehicle.width / 2
+    reach_in = np.where(_flank(o, ego, config), min(c.flank_prediction, c.lateral_prediction), c.lateral_prediction)
+    reach_in = np.where(o.near | (o.hits < c.lateral_hits), 0.0, reach_in)
+    lateral = Lateral(c.lateral_sigma_k, c.lateral_speed_sigma_k, c.lateral_speed_sigma_max)
+    met = contacts(path, o.position, o.velocity, o.cov, half, o.slack, reach_in, lateral, abs(ego.speed))
+    return replace(met, gap=np.where(o.sound, met.gap, np.nan))
+
+
+def _flank(o: Objects, ego: Odometry, config: Config) -> Bools:
+    """Return the rows of traffic near by: what is seen of it is its flank, on which the reflection wanders."""
+    ahead, v = config.vehicle.front, o.velocity
+    off = o.position - np.array([ego.x + ahead * np.cos(ego.yaw), ego.y + ahead * np.sin(ego.yaw)])
+    near = off[:, 0] * off[:, 0] + off[:, 1] * off[:, 1] <= config.authority.near_range * config.authority.near_range
+    return np.asarray(near & (v[:, 0] * v[:, 0] + v[:, 1] * v[:, 1] > FLANK_SPEED * FLANK_SPEED))

@@ -1,0 +1,138 @@
+"""Every row against the path: which rule demands what, and how much the row may demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from safety_supervisor.core.assessment.expected import Expectation, expected_motion
+from safety_supervisor.core.assessment.objects import Objects, corridor_contacts
+from safety_supervisor.core.assessment.situation import (
+    COMFORT_STOP,
+    EMERGENCY_STOP,
+    FIRM_STOP,
+    NOMINAL,
+    SPEED_CAP,
+    Situation,
+    ego_speed,
+    known_reach,
+)
+from safety_supervisor.core.config import Config
+from safety_supervisor.core.envelopes import EPS, near_field_margin, path_margin, ttc_margin, worst_end
+from safety_supervisor.core.geometry import Contacts, Path
+from safety_supervisor.core.world import Bools, Code, Floats, Ints, Mode
+
+NEAR_BOUND = 0.01
+"""Error of an arc's gap along the few metres of path that count for it [m]; most of it is the spacing of its points."""
+CODES = (Code.ENVELOPE, Code.NEAR_FIELD, Code.EXPECTED_MOTION, Code.TTC, Code.EXTRAPOLATION, Code.CUT_IN)
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """Rows against one path."""
+
+    met: Contacts
+    margin: Floats
+    ttc_margin: Floats
+    expected: Expectation
+    level: Ints
+    """(N,) strongest mode the row may demand."""
+    told: Ints
+    """(N,) the same for the margins that are reported."""
+    demand: Ints
+    code: Ints
+    """(N,) index into CODES of the rule that demands most."""
+    spared: Bools
+    """(N,) still beside the way, and braking now would do harm: asks for no stop."""
+
+
+def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
+    """Rate every row against the judged path with every rule."""
+    met = corridor_contacts(o, path, situation.ego, config)
+    margin = worst_case(o, met, situation, config)
+    inside = margin >= EPS  # written so that NaN falls to braking
+    expected = expected_motion(o, met, path, situation, config)
+    closing = ego_speed(situation, config) - met.along
+    soon = ttc_margin(met.gap - o.keep, closing, situation.acceleration, config.expected.ttc)
+    by_rule = np.stack([
+        np.where(inside | o.near, NOMINAL, EMERGENCY_STOP),
+        np.where(inside | ~o.near, NOMINAL, EMERGENCY_STOP),
+        expected.demand,
+        np.where((soon >= EPS) | o.near, NOMINAL, FIRM_STOP),
+    ])  # fmt: skip
+    # What stands or drives ahead fails the worst case only within the stopping distance; there the path is no guess.
+    certain = o.near | (~inside & (met.along > -config.tracking.moving_speed))
+    known = np.where(certain, np.inf, known_reach(path, situation, config))
+    level = authority(o, met, known, config)
+    # Oncoming traffic beyond the known path follows a road that nobody here knows.
+    level = np.where((met.along < -config.tracking.moving_speed) & (met.gap > known), NOMINAL, level)
+    # Their margin counts all the way: it is what would brake as soon as it is gone.
+    told = np.where(met.along > -config.tracking.moving_speed, authority(o, met, np.inf, config), level)
+    by_rule = np.where(met.hit & (not situation.resting), np.minimum(by_rule, level), NOMINAL)
+    nobody = np.zeros(len(o.row), np.bool_)
+    return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0), nobody)
+
+
+def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, config: Config) -> Rated:
+    """Rate what ego reaches by its present motion before a steering correction can act; worst case only.
+
+    Who is `spared` (N,) because braking for it does harm asks for no stop on this course either.
+    """
+    met = corridor_contacts(o, path, situation.ego, config)
+    reach = abs(situation.ego.speed) * (config.timing.commit + config.timing.steering_correction)
+    margin = np.where(met.gap <= reach, worst_case(o, met, situation, config), np.inf)
+    level = authority(o, met, reach, config)
+    demand = np.where(margin >= EPS, NOMINAL, np.minimum(np.where(spared, SPEED_CAP, EMERGENCY_STOP), level))
+    zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
+    nothing = Expectation(zero.astype(np.bool_), zero, demand, inf)
+    code = np.full(len(o.row), CODES.index(Code.EXTRAPOLATION))
+    return Rated(met, margin, inf, nothing, level, level, demand, code, spared)
+
+
+def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) -> Floats:
+    """Return the proved margin [m] of each row at the worst end of its uncertainty, inf without contact.
+
+    The state is taken back to the time of the newest detection and the age added to the response time: from that
+    moment on the object may have done its worst.
+    """
+    e, timing = situation.envelope, config.timing
+    v = ego_speed(situation, config)
+    gap_off = e.sigma_k * np.maximum(met.gap_sigma, np.where(o.near, 0.0, e.gap_sigma_floor))
+    bound = np.where(o.near, NEAR_BOUND, e.geometry_bound)
+    reading, speed_off = abs(situation.ego.speed), e.sigma_k * met.speed_sigma
+    gap, speed = worst_end(met.gap, gap_off, bound, reading, met.along, speed_off, o.age)
+    response = o.age + timing.commit + timing.actuation_delay
+    margin = np.where(
+        o.near,
+        near_field_margin(gap, v, o.approach, response, situation.acceleration, o.keep, e),
+        path_margin(gap, v, speed, response, situation.acceleration, e),
+    )
+    return np.where(met.hit, margin, np.inf)
+
+
+def authority(o: Objects, met: Contacts, known: Floats | float, config: Config) -> Ints:
+    """Return the strongest mode each row may demand; where the path is only a guess, beyond `known` [m], a cap.
+
+    Existence says that something is there, not where it will be: what has been seen a few times only must be in the
+    corridor even at the far end of its lateral interval.
+    """
+    a, gap = config.authority, met.gap
+    by_existence = np.where(o.existence >= a.speed_cap, SPEED_CAP, NOMINAL)
+    by_existence = np.where(o.existence >= a.stop, FIRM_STOP, by_existence)
+    by_existence = np.where(o.existence >= a.emergency, EMERGENCY_STOP, by_existence)
+    # Little existence is enough when near, but not together with few detections: clutter stands near too.
+    close = (gap <= a.near_range) & (o.existence >= a.near_field) & (o.hits >= a.near_hits)
+    doubtful = (o.static & (gap > a.static_range)) | (gap > known) | (o.suspect & (gap > a.near_range))
+    surely = np.abs(met.lateral) + a.course_sigma_k * met.lateral_sigma <= config.vehicle.width / 2 + o.slack
+    course = o.hits >= np.where(gap <= a.near_range, a.near_hits, a.course_hits)
+    young = (o.hits < a.hits) | ~(course | surely)
+    level = np.where(close, EMERGENCY_STOP, by_existence)
+    level = np.where(young, np.minimum(level, SPEED_CAP), level)
+    level = np.where(o.sound, level, EMERGENCY_STOP)
+    return np.where(doubtful, np.minimum(level, SPEED_CAP), level).astype(np.int64)
+
+
+def sustain(rated: Rated) -> Mode:
+    """Return COMFORT_STOP while the plan leads into something that may demand a stop."""
+    return Mode.COMFORT_STOP if np.any(rated.expected.conflict & (rated.level >= COMFORT_STOP)) else Mode.NOMINAL
