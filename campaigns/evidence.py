@@ -21,6 +21,12 @@ def commit() -> str:
     return git("rev-parse", "HEAD").strip() + ("-modified" if changed else "")
 
 
+def stored(section: str) -> dict[str, Any]:
+    """Return a section as it stands in the file; empty when there is none."""
+    data: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    return data.get(section, {})
+
+
 def record(section: str, figures: dict[str, Any], merge: bool = False) -> None:
     """Replace one section, or, with `merge`, some of its keys, each then with its own commit.
 

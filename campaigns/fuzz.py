@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from evidence import record
+from evidence import commit, record, stored
 
 HANG = 10
 """Longest time of one input [s]."""
@@ -71,6 +71,13 @@ def fuzz(name: str, runs: int, seed: int) -> dict[str, Any]:
     return result
 
 
+def totals(before: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
+    """Return the section with new results in the place of older ones of the same targets; each has its commit."""
+    targets = {**before, **{name: {"commit": commit(), **result} for name, result in results.items()}}
+    return {"executions": sum(t["executions"] for t in targets.values()),
+            "crashes": sum(t["crashes"] for t in targets.values()), "targets": targets}  # fmt: skip
+
+
 def main() -> int:
     """Fuzz the targets named, write the figures; 1 after a crash, a hang or growth."""
     if sys.argv[1:2] == ["--worker"]:
@@ -92,8 +99,7 @@ def main() -> int:
         print(name, json.dumps(results[name]), flush=True)
     bad = sum(r["crashes"] + r["hangs"] + r["out_of_memory"] for r in results.values())
     if args.record:
-        record("fuzz", {"executions": sum(r["executions"] for r in results.values()),
-                        "crashes": sum(r["crashes"] for r in results.values()), "targets": results})  # fmt: skip
+        record("fuzz", totals(stored("fuzz").get("targets", {}), results))
     return int(bad > 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from types import SimpleNamespace as Shape
 
+import fuzz
 import pytest
 import targets
 from targets import TARGETS
@@ -83,3 +84,11 @@ def test_control_an_error_of_a_reader_is_a_crash(monkeypatch):
 def test_a_plan_of_any_message_stays_a_plan():
     seeds = [s for s in TARGETS["cdr"].seeds() if s[0] == targets.VIEWED.index(targets.VIEWED[-1])]
     assert any(isinstance(targets.cdr_views(seed), Plan) for seed in seeds)
+
+
+def test_a_target_that_is_fuzzed_again_replaces_itself_only():
+    one, two = {"executions": 5, "crashes": 0, "commit": "a"}, {"executions": 7, "crashes": 1, "commit": "b"}
+    made = fuzz.totals({"bag": one, "cdr": two}, {"cdr": {"executions": 9, "crashes": 0}})
+    assert (made["executions"], made["crashes"]) == (14, 0)
+    assert made["targets"]["bag"] == one
+    assert made["targets"]["cdr"]["commit"] != "b"
