@@ -10,7 +10,7 @@ It holds for one vehicle at a time: with every parameter at its worst declared v
 """
 
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from types import SimpleNamespace
 
 import numpy as np
@@ -93,10 +93,11 @@ def rounding_of_the_cap(world, eps=motion.EPS):
     s = inputs(world)
     brakes = (s.p.assumed_brake, s.p.assumed_jerk)
     worst = Fraction(0)
-    # Slice by slice: over the whole range at once, ranges that belong together would be combined crosswise.
-    for distance, response, acceleration in product(
-        slices(Rounded(0, 500), 50), slices(RESPONSE, 3), slices(s.acceleration, 2)
-    ):
+    # Slice by slice: over the whole range at once, ranges that belong together would be combined crosswise. The shorter
+    # the distance and the response, the thinner: a vehicle that is slow and stops gently works there.
+    distances = thinner_towards_zero(Rounded(0, 500), 16, 3)
+    responses = thinner_towards_zero(RESPONSE, 6, 1)
+    for distance, response, acceleration in product(distances, responses, slices(s.acceleration, 2)):
         cap = motion.speed_for_distance(distance, response, acceleration, *brakes)
         # The distance grows by at most this much per speed, up to this cap.
         slope = motion.fallback_duration(cap, response, acceleration, *brakes).high
@@ -148,3 +149,10 @@ def slices(whole, count):
     """Cut a range into `count` equal ones."""
     step = (whole.high - whole.low) / count
     return [Rounded(whole.low + k * step, whole.low + (k + 1) * step) for k in range(count)]
+
+
+def thinner_towards_zero(whole, halvings, count):
+    """Cut a range from 0 on into halves towards 0, and each of these into `count` equal ones."""
+    ends = [whole.high / 2**k for k in range(halvings, -1, -1)]
+    cut = [part for low, high in pairwise(ends) for part in slices(Rounded(low, high), count)]
+    return [Rounded(0, ends[0]), *cut]

@@ -42,9 +42,13 @@ def test_claim_is_proved_and_its_controls_are_refuted(claim, scope):
     assert {text: c.result for text, c in result.controls.items() if c.result != REFUTED} == {}
 
 
-@pytest.mark.parametrize("name", sorted(vehicle_file.vehicles()))
-def test_shipped_vehicles_are_proved(name):
-    config = vehicle_file.load(vehicle_file.vehicles()[name])
+EXAMPLES = vehicle_file.share_dir("config") / "examples"
+SHIPPED = [*vehicle_file.vehicles().values(), *sorted(EXAMPLES.glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_vehicles_are_proved(file):
+    config = vehicle_file.load(file)
     for claim in CLAIMS:
         if VEHICLE in claim.scopes:
             outcome = engine.run(claim, VEHICLE, config)
