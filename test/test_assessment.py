@@ -10,8 +10,8 @@ from builders import CONFIG, FRONT, arc, config, lead, plan, situation, stop_pla
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safety_supervisor.core.assessment import RULES, VERDICT, assess, objects_of, rate
-from safety_supervisor.core.assessment.rating import NEAR_BOUND
+from safety_supervisor.core.assessment import RULES, VERDICT, assess, objects_of, rate, rate_present
+from safety_supervisor.core.assessment.rating import NEAR_BOUND, may_reach
 from safety_supervisor.core.assessment.threats import _pet
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
@@ -500,3 +500,21 @@ def test_drac_and_pet_of_a_threat():
     same_time = lead(20.0, 0.0, y=2.5, vy=-1.0)
     rated = rate(objects_of(same_time, (), s, CONFIG), s.path, s, CONFIG)
     assert _pet(rated.met, 0, half, s) == 0.0
+
+
+@pytest.mark.parametrize(("speed", "yaw_rate"), [(3.0, 0.6), (15.0, -0.2), (30.0, 0.0), (30.0, 0.1), (-2.0, 0.3)])
+def test_what_the_present_course_leaves_out_could_not_have_demanded_anything(speed, yaw_rate):
+    rng = np.random.default_rng(7)
+    n, s = 800, situation(speed, yaw_rate=yaw_rate, beside=True, by=plan(speed))
+    root = rng.normal(0.0, 0.5, (n, 4, 4))
+    state = np.stack([rng.uniform(-15, 60, n), rng.normal(0, 6, n), rng.normal(speed, 8, n), rng.normal(0, 3, n)], 1)
+    tracks = Tracks(s.ego.t, np.arange(n), state, root @ root.transpose(0, 2, 1), np.full(n, 0.99999),
+                    np.full(n, s.ego.t), np.full(n, 100), np.ones(n, bool))
+    o, nobody = objects_of(tracks, (), s, CONFIG), np.zeros(n, bool)
+    near, rated = may_reach(o, s.present, s, CONFIG), rate_present(o, s.present, nobody, s, CONFIG)
+    assert (rated.demand[~near] == Mode.NOMINAL).all()
+    assert (rated.margin[~near] == INF).all()
+    some = rate_present(o.take(near), s.present, nobody[near], s, CONFIG)
+    assert np.array_equal(some.demand, rated.demand[near])
+    assert np.array_equal(some.margin, rated.margin[near])
+    assert 0 < (rated.demand > Mode.NOMINAL).sum() <= near.sum() < 0.9 * n  # both sides are there

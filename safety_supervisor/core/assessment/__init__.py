@@ -12,11 +12,11 @@ import numpy as np
 from safety_supervisor.core.assessment.caps import caps, margins_of, smallest
 from safety_supervisor.core.assessment.cut_in import foreseen
 from safety_supervisor.core.assessment.objects import Objects, heard, objects_of
-from safety_supervisor.core.assessment.rating import Rated, rate, rate_present, sustain
+from safety_supervisor.core.assessment.rating import Rated, may_reach, rate, rate_present, sustain
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, Situation
 from safety_supervisor.core.assessment.threats import decisive, explain, lead_of, threats_of
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.world import Arc, Assessment, Mode, Tracks, Verdict
+from safety_supervisor.core.world import Arc, Assessment, Mode, Threat, Tracks, Verdict
 
 __all__ = ["RULES", "VERDICT", "Objects", "Rated", "Situation", "assess", "foreseen", "objects_of", "rate",
            "rate_present"]
@@ -42,17 +42,32 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     threats = list(threats_of(objects, rated, tracks, arcs, situation, half))
     margins = margins_of(objects, rated)
     if situation.present is not None:
-        beside = rate_present(objects, situation.present, rated.spared, situation, config)
-        threats += [t for t in threats_of(objects, beside, tracks, arcs, situation, half) if t.demand > Mode.NOMINAL]
-        margins["extrapolation"] = smallest(beside.margin[beside.level >= EMERGENCY_STOP])
+        beside, least = _present_threats(objects, rated, tracks, arcs, situation, config)
+        threats += beside
+        margins["extrapolation"] = least
     cap, reasons = caps(objects, rated, situation, margins, config)
     demand = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
     told = [explain(t) for t in sorted(threats, key=lambda t: (-t.demand, t.margin)) if t.demand > Mode.NOMINAL]
     worst = decisive(threats)
-    least = float(np.minimum(margins["longitudinal"], margins["near_field"]))
+    smaller = float(np.minimum(margins["longitudinal"], margins["near_field"]))
     return Assessment(
-        VERDICT[demand], demand, sustain(rated), least, tuple(margins.items()),
+        VERDICT[demand], demand, sustain(rated), smaller, tuple(margins.items()),
         worst.track if worst else None, lead_of(objects, rated, tracks, config),
         (*told, *(reason for _, reason in reasons)), tuple(threats), cap,
         bool(eases[0]) and demand < Mode.COMFORT_STOP,
     )  # fmt: skip
+
+
+def _present_threats(
+    objects: Objects, rated: Rated, tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config
+) -> tuple[list[Threat], float]:
+    """Return what ego's present motion leads into, and the smallest margin [m] there; mostly nothing is near enough."""
+    assert situation.present is not None
+    rows = may_reach(objects, situation.present, situation, config)
+    if not rows.any():
+        return [], float("inf")
+    near, spared = objects.take(rows), rated.spared[rows]
+    beside = rate_present(near, situation.present, spared, situation, config)
+    half = config.vehicle.width / 2 + near.slack
+    found = [t for t in threats_of(near, beside, tracks, arcs, situation, half) if t.demand > Mode.NOMINAL]
+    return found, smallest(beside.margin[beside.level >= EMERGENCY_STOP])

@@ -9,7 +9,7 @@ import numpy as np
 from safety_supervisor.core.assessment.situation import Situation
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import Contacts, Lateral, Path, arc_points, contacts
-from safety_supervisor.core.world import Arc, Bools, Echo, Floats, Ints, Odometry, Tracks, seconds
+from safety_supervisor.core.world import NANOSECONDS, Arc, Bools, Echo, Floats, Ints, Odometry, Tracks, seconds
 
 FLANK_SPEED = 5.0
 """Faster than this [m/s] is traffic, not somebody who crosses on foot."""
@@ -59,6 +59,14 @@ class Objects:
         columns = (self.position, self.velocity, self.cov.reshape(len(self.row), 16), *scalars)
         object.__setattr__(self, "sound", np.isfinite(np.concatenate(columns, axis=1)).all(axis=1))
 
+    def take(self, rows: Bools) -> Objects:
+        """Return some of the rows."""
+        return Objects(
+            self.row[rows], self.position[rows], self.velocity[rows], self.cov[rows], self.existence[rows],
+            self.suspect[rows], self.static[rows], self.hits[rows], self.age[rows], self.approach[rows],
+            self.keep[rows], self.clearance[rows], self.slack[rows], self.trend[rows],
+        )  # fmt: skip
+
 
 def heard(tracks: Tracks, config: Config) -> Bools:
     """Return which tracks may demand anything at all; one with a broken number is always heard."""
@@ -81,23 +89,22 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
             points.append(arc_points(arc, ego, max(low, 0.0)))
             rows.append(np.full(len(points[-1]), -1 - i))
             approach.append(np.full(len(points[-1]), _approach(arc, situation, near.approach_noise)))
-    m, n = len(tracks), sum(map(len, points)) - len(tracks)
+    n = sum(map(len, points)) - len(tracks)
     # What is known of ego may be older than what is known of an object: the older one counts. The age of a ping is in
     # the spread of its arc, which grows while the filter predicts.
-    age = np.maximum([seconds(ego.t - int(t)) for t in tracks.updated], situation.ego_age)
-    c = config.corridor
-    return Objects(
-        np.concatenate(rows), np.concatenate(points), np.concatenate([tracks.state[:, 2:], np.zeros((n, 2))]),
-        np.concatenate([tracks.cov, np.zeros((n, 4, 4))]), np.concatenate([tracks.existence, np.ones(n)]),
-        np.concatenate([tracks.suspect, np.zeros(n, np.bool_)]), np.concatenate([~tracks.moved, np.zeros(n, np.bool_)]),
-        np.concatenate([tracks.hits, np.full(n, CONFIRMED_HITS)]),
-        np.concatenate([age, np.full(n, situation.ego_age)]), np.concatenate(approach),
-        np.concatenate([np.zeros(m), np.full(n, keep)]),
-        np.concatenate([np.full(m, config.expected.clearance), np.full(n, keep)]),
-        np.concatenate([
-            c.margin + np.maximum(c.object_half_width, tracks.extent[:, 0]), np.full(n, near.lateral_margin)]),
-        np.concatenate([trends(tracks, situation.before, c.lateral_speed_sigma_k), np.zeros((n, 2))]),
-    )  # fmt: skip
+    age = np.maximum((ego.t - tracks.updated) / NANOSECONDS, situation.ego_age)
+    c, m = config.corridor, len(tracks)
+    width = c.margin + np.maximum(c.object_half_width, tracks.extent[:, 0])
+    trend = trends(tracks, situation.before, c.lateral_speed_sigma_k)
+    of_tracks = (rows[0], points[0], tracks.state[:, 2:], tracks.cov, tracks.existence, tracks.suspect, ~tracks.moved,
+                 tracks.hits, age, approach[0], np.zeros(m), np.full(m, config.expected.clearance), width, trend)
+    if not n:
+        return Objects(*of_tracks)
+    none, kept = np.zeros(n, np.bool_), np.full(n, keep)
+    of_arcs = (np.concatenate(rows[1:]), np.concatenate(points[1:]), np.zeros((n, 2)), np.zeros((n, 4, 4)), np.ones(n),
+               none, none, np.full(n, CONFIRMED_HITS), np.full(n, situation.ego_age), np.concatenate(approach[1:]),
+               kept, kept, np.full(n, near.lateral_margin), np.zeros((n, 2)))
+    return Objects(*(np.concatenate(both) for both in zip(of_tracks, of_arcs, strict=True)))
 
 
 def trends(tracks: Tracks, before: Tracks, sigma_k: float) -> Floats:

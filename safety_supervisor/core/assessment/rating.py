@@ -25,6 +25,8 @@ from safety_supervisor.core.world import Bools, Code, Floats, Ints, Mode
 
 NEAR_BOUND = 0.01
 """Error of an arc's gap along the few metres of path that count for it [m]; most of it is the spacing of its points."""
+BOX_SPARE = 0.01
+"""Far more than rounding, in the box that leaves rows out [m]."""
 CODES = (Code.ENVELOPE, Code.NEAR_FIELD, Code.EXPECTED_MOTION, Code.TTC, Code.EXTRAPOLATION, Code.CUT_IN)
 
 
@@ -80,7 +82,7 @@ def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, co
     Who is `spared` (N,) because braking for it does harm asks for no stop on this course either.
     """
     met = corridor_contacts(o, path, situation.ego, config)
-    reach = abs(situation.ego.speed) * (config.timing.commit + config.timing.steering_correction)
+    reach = _present_reach(situation, config)
     margin = np.where(met.gap <= reach, worst_case(o, met, situation, config), np.inf)
     level = authority(o, met, reach, config)
     demand = np.where(margin >= EPS, NOMINAL, np.minimum(np.where(spared, SPEED_CAP, EMERGENCY_STOP), level))
@@ -88,6 +90,31 @@ def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, co
     nothing = Expectation(zero.astype(np.bool_), zero, demand, inf)
     code = np.full(len(o.row), CODES.index(Code.EXTRAPOLATION))
     return Rated(met, margin, inf, nothing, level, level, demand, code, spared)
+
+
+def may_reach(o: Objects, path: Path, situation: Situation, config: Config) -> Bools:
+    """Return the rows that `rate_present` cannot leave out: a box around the first metres of `path`, drawn too large.
+
+    Outside of it the corridor does not meet a row in time, however far its lateral interval and motion count.
+    """
+    c, first, ahead_of = config.corridor, path.heading[0], path.front + float(path.s[1])
+    along = _present_reach(situation, config) + path.front + path.rear
+    turn = abs(float(path.heading[-1] - first))
+    cos, sin = np.cos(first), np.sin(first)
+    dx, dy = o.position[:, 0] - path.x[0], o.position[:, 1] - path.y[0]
+    vx, vy = o.velocity[:, 0], o.velocity[:, 1]
+    spread = np.abs(o.cov[:, 0, 0]) + np.abs(o.cov[:, 1, 1]) + 2 * np.abs(o.cov[:, 0, 1]) + float(path.sigma.max()) ** 2
+    sideways = np.abs(cos * vy - sin * vx) + turn * np.hypot(vx, vy)
+    half = config.vehicle.width / 2 + np.maximum(o.slack, c.lateral_sigma_k * np.sqrt(spread))
+    half = half + c.lateral_prediction * sideways
+    bend = turn * (along + ahead_of + path.rear + half) + BOX_SPARE
+    x, y = cos * dx + sin * dy, cos * dy - sin * dx
+    return np.asarray((x >= -path.rear - bend) & (x <= along + ahead_of + bend) & (np.abs(y) <= half + bend))
+
+
+def _present_reach(situation: Situation, config: Config) -> float:
+    """Return how far [m] ego gets before a steering correction can act."""
+    return abs(situation.ego.speed) * (config.timing.commit + config.timing.steering_correction)
 
 
 def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) -> Floats:
