@@ -246,6 +246,15 @@ def test_detections_that_change_or_repeat_at_rest_are_not_frozen():
     assert repeated(2.0 + CONFIG.health.frozen_time, rest=range(41)) == set()
 
 
+def test_control_silence_is_stale_and_not_frozen():
+    memory, _ = health.admit(health.Memory(), all_of(), T, CONFIG)
+    later = T + nanoseconds(CONFIG.health.frozen_time + 0.2)
+    memory, _ = health.admit(memory, Inputs(), later, CONFIG)
+    found = {f.code for f in health.check(memory, (), True, later, CONFIG).findings}
+    assert {Code.RADAR_STALE, Code.ODOMETRY_STALE} <= found
+    assert not {Code.RADAR_FROZEN, Code.ODOMETRY_FROZEN} & found
+
+
 def driven(until, step, moving=True):
     """Odometry alone: the pose advances by `step` [m] a period at 20 m/s, whatever the speed says."""
     memory, t = health.Memory(), T

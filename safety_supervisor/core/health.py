@@ -97,6 +97,8 @@ class Source:
     content: bytes = b""
     changed: int = 0
     """Tick at which the content last differed from the one before."""
+    heard: int = 0
+    """Tick at which the newest accepted message was taken in; what is silent since then does not repeat itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,8 @@ class _Gate:
             return self.refuse(name, Code[f"{self.family(name)}_FUTURE"], f"stamp {ahead:.3f} s ahead of the tick")
         old = self.sources.get(name, Source())
         same = bool(content) and content == old.content
-        self.sources[name] = Source(max(stamp, old.t or stamp), None, content, old.changed if same else self._t)
+        changed = old.changed if same else self._t
+        self.sources[name] = Source(max(stamp, old.t or stamp), None, content, changed, self._t)
         return True
 
     def takes_scan(self, scan: RadarScan) -> bool:
@@ -250,7 +253,7 @@ def _overruns(memory: Memory, t: int, config: Config) -> Iterator[Finding]:
 def _vehicle_inputs(memory: Memory, moving: bool, t: int, config: Config) -> Iterator[Finding]:
     yield from _input(memory, "odometry", "ODOMETRY", config.health.odometry_timeout, t)
     if moving:
-        yield from _frozen(memory, "odometry", Code.ODOMETRY_FROZEN, t, config)
+        yield from _frozen(memory, "odometry", Code.ODOMETRY_FROZEN, config)
     if config.inputs.plan_expected:
         yield from _input(memory, "plan", "PLAN", config.health.plan_timeout, t)
     if config.inputs.control:
@@ -279,12 +282,13 @@ def _sensor(memory: Memory, name: str, moving: bool, t: int, config: Config) -> 
     timeout = config.health.ultrasonic_timeout if ultrasonic else config.health.radar_timeout
     yield from _input(memory, name, family, timeout, t)
     if moving:
-        yield from _frozen(memory, name, Code.RADAR_FROZEN, t, config)
+        yield from _frozen(memory, name, Code.RADAR_FROZEN, config)
 
 
-def _frozen(memory: Memory, name: str, code: Code, t: int, config: Config) -> Iterator[Finding]:
+def _frozen(memory: Memory, name: str, code: Code, config: Config) -> Iterator[Finding]:
+    """An input that goes on saying the same; one that says nothing becomes stale instead."""
     source = memory.of(name)
-    frozen_for = seconds(t - source.changed)
+    frozen_for = seconds(source.heard - source.changed)
     if source.content and frozen_for > config.health.frozen_time:
         yield Finding(code, name, f"{name} repeats the same content for {frozen_for:.2f} s while ego moves")
 

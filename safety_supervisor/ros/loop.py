@@ -149,11 +149,15 @@ class Meter:
         self._last: int | None = None
         self._began = 0
 
+    def is_late(self, now: int) -> bool:
+        """Whether a tick that starts at `now` [ns] comes later after the one before than is allowed."""
+        return self._last is not None and now - self._last > self._limit
+
     def begin(self, now: int) -> None:
         """A tick starts at `now` [ns], on any clock that does not jump."""
         if self._last is not None:
             self._period_error_ms[self.ticks % KEPT] = abs(now - self._last - self._period) / 1e6
-        if self._last is not None and now - self._last > self._limit:
+        if self._last is not None and self.is_late(now):
             self.late += 1
             self.overrun = True
             late = (now - self._last - self._limit) / 1e6

@@ -44,6 +44,7 @@ from safety_supervisor.ros.session import (
     look_for_doubles,
     make_clock,
     start_recorder,
+    take_waiting,
 )
 from safety_supervisor.ros.sources import sources
 
@@ -213,8 +214,11 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         if session is None or not self._active:
             return
         self._last_tick = time.monotonic_ns()
+        simulated = self.get_clock().ros_time_is_active
+        if session.meter.is_late(self._last_tick) and not simulated:
+            take_waiting(session)
         now = session.clock.now()
-        session.meter.begin(now if self.get_clock().ros_time_is_active else self._last_tick)
+        session.meter.begin(now if simulated else self._last_tick)
         known = session.loop.error
         received, session.received = session.received, []
         for message in received:
