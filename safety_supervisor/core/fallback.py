@@ -14,7 +14,7 @@ from safety_supervisor.core.config import GRAVITY, Config, Odd
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.geometry import Path, slopes
 from safety_supervisor.core.motion import grip_left, stop_acceleration
-from safety_supervisor.core.world import Floats, Mode, Odometry, Plan
+from safety_supervisor.core.world import Floats, Mode, Odometry, Plan, owned
 
 STEP = 0.1
 """Time step of a commanded trajectory [s]."""
@@ -61,16 +61,18 @@ def lateral_left(odd: Odd) -> float:
     return float(np.sqrt(np.maximum(circle * circle - brake * brake, 0.0)))
 
 
-def stop(path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, config: Config) -> tuple[Plan, float]:
+def stop(
+    path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, config: Config, left: float | None = None
+) -> tuple[Plan, float]:
     """Return the stopping trajectory along `path` and the acceleration demand [m/s^2] for this tick.
 
     `now` is the acceleration [m/s^2] of the last command, where the ramp goes on from; `floor` >= 0 [m/s^2] is braking
-    that must not be undercut.
+    that must not be undercut, `left` is `brake_left` of the path where it is known.
     """
     speed = abs(ego.speed)
     start = min(now, 0.0)
     target = max(mrm.deceleration, floor)
-    left = brake_left(path, ego, config)
+    left = brake_left(path, ego, config) if left is None else left
     time, s, v = _profile(speed, max(start, -target), min(target, left), mrm.jerk)
     demand = stop_acceleration(now, mrm.deceleration, floor, left, mrm.jerk * config.timing.period)
     return along(path, ego, time, s, v), float(demand)
@@ -129,7 +131,8 @@ def along(path: Path, ego: Odometry, time: Floats, s: Floats, v: Floats) -> Plan
     x = np.interp(s, path.s, path.x) + over * np.cos(heading)
     y = np.interp(s, path.s, path.y) + over * np.sin(heading)
     yaw = heading - np.pi if path.reverse else heading
-    return Plan(ego.t, time, x, y, (yaw + np.pi) % (2 * np.pi) - np.pi, -v if path.reverse else v)
+    yaw = (yaw + np.pi) % (2 * np.pi) - np.pi
+    return Plan(ego.t, owned(time), owned(x), owned(y), owned(yaw), owned(-v if path.reverse else v))
 
 
 def _profile(speed: float, start: float, target: float, jerk: float) -> tuple[Floats, Floats, Floats]:

@@ -6,15 +6,17 @@ is its rear bumper, so that the layers above know one case only. Vectorised over
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from safety_supervisor.core.config import Vehicle
-from safety_supervisor.core.world import Arc, Bools, Floats, Odometry, Plan, frozen
+from safety_supervisor.core.world import Arc, Bools, Floats, Odometry, Plan, frozen, owned
 
 SAMPLES = 96
 """Path samples; at 200 m they lie 2 m apart, and between two the path bends by curvature * spacing^2 / 8."""
+ORDINALS = owned(np.arange(float(SAMPLES)))
 END_STRETCH = 20.0
 """The curvature in which a plan is continued is its mean over this last stretch [m]."""
 BESIDE = 0.5
@@ -61,20 +63,35 @@ def planned_path(plan: Plan, ego: Odometry, vehicle: Vehicle, reach: float, brak
     heading = unwrapped(plan.yaw + (np.pi if reverse else 0.0))
     step = np.hypot(plan.x[1:] - plan.x[:-1], plan.y[1:] - plan.y[:-1])
     step = np.where(step < MIN_STEP, 0.0, step)
-    s = np.concatenate([[0.0], np.cumsum(step)])
-    start = _along(plan, heading, s, ego)
-    s = s - start
+    s = np.zeros(len(plan.x))
+    np.cumsum(step, out=s[1:])
+    s -= _along(plan, heading, s, ego)
     age = (ego.t - plan.t) / 1e9
     length = max(float(s[-1]), 0.0)
     beyond = float(plan.speed[-1]) ** 2 / (2 * brake)
-    grid = np.linspace(0.0, max(length + beyond, reach, 1.0), SAMPLES)
-    keep = np.concatenate([[True], step > 0])
-    x, y, h = _poses(grid, s[keep], plan.x[keep], plan.y[keep], heading[keep])
-    time = np.interp(grid, s[keep], plan.time[keep] - age, right=np.inf)
+    grid = _grid(max(length + beyond, reach, 1.0))
+    points = (s, plan.x, plan.y, heading, plan.time - age)
+    if not step.all():  # identical points are one
+        keep = np.concatenate([[True], step > 0])
+        points = tuple(column[keep] for column in points)
+    x, y, h = _poses(grid, *points[:4])
+    time = np.interp(grid, points[0], points[4], right=np.inf)
     speed = np.interp(grid, s, np.abs(plan.speed))
     time[0] = 0.0
-    return Path(grid, x, y, h, np.maximum(time, 0.0), speed, np.zeros(SAMPLES), length,
-                vehicle.rear if reverse else vehicle.front, vehicle.front if reverse else vehicle.rear, reverse)
+    return Path(owned(grid), owned(x), owned(y), owned(h), owned(np.maximum(time, 0.0)), owned(speed),
+                owned(np.zeros(SAMPLES)), length, *_ends(vehicle, reverse), reverse)
+
+
+def _grid(length: float) -> Floats:
+    """Return the places of the samples [m], as `np.linspace` does."""
+    grid = ORDINALS * (length / (SAMPLES - 1))
+    grid[-1] = length
+    return grid
+
+
+def _ends(vehicle: Vehicle, reverse: bool) -> tuple[float, float]:
+    """Return how far the body reaches ahead of and behind `base_link` in the direction of travel [m]."""
+    return (vehicle.rear, vehicle.front) if reverse else (vehicle.front, vehicle.rear)
 
 
 def extrapolated_path(ego: Odometry, vehicle: Vehicle, duration: float, curvature_sigma: float, reach: float) -> Path:
@@ -84,20 +101,21 @@ def extrapolated_path(ego: Odometry, vehicle: Vehicle, duration: float, curvatur
     """
     reverse = ego.speed < 0
     v = abs(ego.speed)
-    known = np.isfinite(ego.yaw_rate)
+    known = math.isfinite(ego.yaw_rate)
     turn = ego.yaw_rate / max(v, 1.0) if known else 0.0  # below 1 m/s the quotient is noise
     length = v * duration
-    grid = np.linspace(0.0, max(length, reach, 1.0), SAMPLES)
+    grid = _grid(max(length, reach, 1.0))
     bent = np.minimum(grid, length)
     heading = ego.yaw + (np.pi if reverse else 0.0) + turn * bent
-    step = np.diff(grid, prepend=0.0)
-    middle = np.concatenate([[heading[0]], (heading[1:] + heading[:-1]) / 2])
-    x = ego.x + np.cumsum(step * np.cos(middle))
-    y = ego.y + np.cumsum(step * np.sin(middle))
+    step, middle = grid.copy(), heading.copy()
+    step[1:] -= grid[:-1]
+    middle[1:] = (heading[1:] + heading[:-1]) / 2
+    x = ego.x + (step * np.cos(middle)).cumsum()
+    y = ego.y + (step * np.sin(middle)).cumsum()
     sigma = (curvature_sigma if known else 2.0 / max(v * v, 4.0)) * bent * grid / 2
     time = np.where(grid <= length, grid / max(v, 1e-6), np.inf)
-    return Path(grid, x, y, heading, time, np.full(SAMPLES, v), sigma, length,
-                vehicle.rear if reverse else vehicle.front, vehicle.front if reverse else vehicle.rear, reverse)
+    return Path(owned(grid), owned(x), owned(y), owned(heading), owned(time), owned(np.full(SAMPLES, v)), owned(sigma),
+                length, *_ends(vehicle, reverse), reverse)
 
 
 def is_reverse(plan: Plan, ego: Odometry) -> bool:

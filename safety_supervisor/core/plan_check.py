@@ -72,7 +72,8 @@ def _shape(plan: Plan, config: Config) -> Iterator[Finding]:
     if sizes["time"] < 2:
         yield _finding(Code.PLAN_TOO_SHORT, f"has {sizes['time']} points, at least 2 are needed")
         return
-    for name, values in columns.items():
+    table = np.array(list(columns.values()))
+    for name, values in columns.items() if not (np.abs(table) <= VALUE_MAX).all() else ():
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             yield _finding(Code.PLAN_NOT_FINITE, f"point {bad[0]}: {name} is {values[bad[0]]}")
@@ -81,7 +82,7 @@ def _shape(plan: Plan, config: Config) -> Iterator[Finding]:
         if len(huge):
             yield _finding(Code.PLAN_INVALID, f"point {huge[0]}: {name} is {values[huge[0]]:g}, beyond all sense")
             return
-    step = np.diff(plan.time)
+    step = _steps(plan.time)
     worst = int(np.argmin(step))
     if step[worst] <= 0:
         yield _finding(Code.PLAN_NOT_ORDERED, f"point {worst + 1} is {-step[worst]:.3f} s earlier than the one before")
@@ -95,7 +96,7 @@ def _shape(plan: Plan, config: Config) -> Iterator[Finding]:
 def _start(plan: Plan, ego: Odometry, config: Config) -> Iterator[Finding]:
     """The plan's point for now must be where ego is."""
     limits = config.plan_check
-    now = float(np.clip(seconds(ego.t - plan.t), plan.time[0], plan.time[-1]))
+    now = min(max(seconds(ego.t - plan.t), float(plan.time[0])), float(plan.time[-1]))
     yaw = float(np.interp(now, plan.time, unwrapped(plan.yaw)))
     dx, dy = ego.x - np.interp(now, plan.time, plan.x), ego.y - np.interp(now, plan.time, plan.y)
     lateral = abs(float(np.cos(yaw) * dy - np.sin(yaw) * dx))
@@ -115,19 +116,21 @@ def _start(plan: Plan, ego: Odometry, config: Config) -> Iterator[Finding]:
 
 def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
     limits = config.plan_check
-    dt = np.diff(plan.time)
-    distance = np.hypot(np.diff(plan.x), np.diff(plan.y))
+    heading = unwrapped(plan.yaw)
+    dt, dx, dy = _steps(plan.time), _steps(plan.x), _steps(plan.y)
+    distance = np.hypot(dx, dy)
     middle = np.abs(plan.speed[1:] + plan.speed[:-1]) / 2
-    acceleration = np.diff(np.abs(plan.speed)) / dt
-    rotation = np.diff(unwrapped(plan.yaw))
+    acceleration = _steps(np.abs(plan.speed)) / dt
+    rotation = _steps(heading)
     signed = np.where(distance > 0.05, rotation / np.maximum(distance, MIN_STEP), 0.0)
     turn, curvature = np.abs(rotation), np.abs(signed)
     apart = np.maximum((dt[1:] + dt[:-1]) / 2, RATE_SPAN)
     # Coming to rest ends a deceleration at once, on any vehicle.
     moves = (middle[1:] > RATE_SPEED) & (middle[:-1] > RATE_SPEED)
-    jerk, sideways = np.diff(acceleration) / apart, np.diff(middle * middle * signed) / apart
-    bending = np.where((distance[1:] > 0.2) & (distance[:-1] > 0.2), np.diff(signed), 0.0) / apart
+    jerk, sideways = _steps(acceleration) / apart, _steps(middle * middle * signed) / apart
+    bending = np.where((distance[1:] > 0.2) & (distance[:-1] > 0.2), _steps(signed), 0.0) / apart
     speed_gap = np.abs(distance / dt - middle)
+    slip = np.where(distance > 0.2, _slip(plan, heading, dx, dy), 0.0)
     lateral_max = min(limits.lateral_acceleration_max, lateral_left(config.odd))
     checks = (
         (_worst(acceleration), limits.acceleration_max, "accelerates by", "m/s^2"),
@@ -138,20 +141,23 @@ def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
         (_worst(np.abs(sideways)), limits.lateral_jerk_max, "has a lateral jerk of", "m/s^3"),
         (_worst(np.abs(bending)), limits.curvature_rate_max, "turns the wheel by", "1/m/s"),
         (_worst(np.where(distance < 0.05, turn, 0.0)), 0.1, "turns on the spot by", "rad"),
-        (_worst(np.where(distance > 0.2, _slip(plan), 0.0)), SLIP_MAX, "moves off its own heading by", "rad"),
+        (_worst(slip), SLIP_MAX, "moves off its own heading by", "rad"),
         (_worst(speed_gap - 0.3 * middle), 1.5, "moves faster or slower than its own speeds by", "m/s"),
-        (float(np.max(np.abs(plan.speed))), config.odd.speed_max * 1.05, "drives", "m/s"),
+        (float(np.abs(plan.speed).max()), config.odd.speed_max * 1.05, "drives", "m/s"),
     )
     for value, limit, what, unit in checks:
         if not value <= limit:
             yield _finding(Code.PLAN_INFEASIBLE, f"{what} {value:.3g} {unit}, allowed {limit:.3g} {unit}")
 
 
-def _slip(plan: Plan) -> Floats:
+def _steps(values: Floats) -> Floats:
+    return values[1:] - values[:-1]
+
+
+def _slip(plan: Plan, heading: Floats, dx: Floats, dy: Floats) -> Floats:
     """Return the angle [rad] of each step against heading and sign of speed: the rear axle does not slide."""
-    heading = unwrapped(plan.yaw)
     backward = np.where(plan.speed[1:] + plan.speed[:-1] < 0, np.pi, 0.0)
-    off = np.arctan2(np.diff(plan.y), np.diff(plan.x)) - (heading[1:] + heading[:-1]) / 2 - backward
+    off = np.arctan2(dy, dx) - (heading[1:] + heading[:-1]) / 2 - backward
     return np.asarray(np.abs((off + np.pi) % (2 * np.pi) - np.pi))
 
 
@@ -161,8 +167,8 @@ def _length(plan: Plan, ego: Odometry, config: Config) -> Iterator[Finding]:
     ahead = plan.time > now
     if abs(float(plan.speed[-1])) < config.arbitration.standstill_speed:
         return
-    points = np.stack([np.append(ego.x, plan.x[ahead]), np.append(ego.y, plan.y[ahead])])
-    left = float(np.hypot(*np.diff(points, axis=1)).sum())
+    x, y = np.concatenate([[ego.x], plan.x[ahead]]), np.concatenate([[ego.y], plan.y[ahead]])
+    left = float(np.hypot(_steps(x), _steps(y)).sum())
     e = config.envelope
     need = float(fallback_distance(abs(ego.speed), config.timing.actuation_delay, 0, e.assumed_brake, e.assumed_jerk))
     if not left >= need:
@@ -177,18 +183,14 @@ def _jump(plan: Plan, previous: Plan | None, ego: Odometry, config: Config) -> I
         return
     now = seconds(ego.t - plan.t)
     times = np.linspace(now, now + 1.0, 6)
-    x, y, yaw = _at(plan, times)
-    old_x, old_y, _ = _at(previous, times + seconds(plan.t - previous.t))
+    x, y = np.interp(times, plan.time, plan.x), np.interp(times, plan.time, plan.y)
+    yaw, then = np.interp(times, plan.time, unwrapped(plan.yaw)), times + seconds(plan.t - previous.t)
+    old_x, old_y = np.interp(then, previous.time, previous.x), np.interp(then, previous.time, previous.y)
     offset = np.abs(np.cos(yaw) * (old_y - y) - np.sin(yaw) * (old_x - x))
     limit = config.plan_check.jump_max
     if not offset.max() <= limit:
         yield _finding(Code.PLAN_JUMP, f"jumps {offset.max():.2f} m sideways from the plan before, allowed {limit:g} m")
 
 
-def _at(plan: Plan, times: Floats) -> tuple[Floats, Floats, Floats]:
-    return (np.interp(times, plan.time, plan.x), np.interp(times, plan.time, plan.y),
-            np.interp(times, plan.time, unwrapped(plan.yaw)))
-
-
 def _worst(values: Floats) -> float:
-    return float(np.max(values, initial=0.0))
+    return float(values.max(initial=0.0))

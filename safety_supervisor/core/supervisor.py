@@ -22,6 +22,7 @@ from safety_supervisor.core.world import (
     ControlCommand,
     Decision,
     Finding,
+    Floats,
     Health,
     Inputs,
     Mode,
@@ -107,13 +108,14 @@ def perceived(
     driver = inputs.driver[-1].takeover if inputs.driver else state.driver
     moving = ego is not None and abs(ego.speed) > config.arbitration.standstill_speed
     memory = memory if moving else health.rested(memory, t)
-    signs = doppler_sign.scored(state.signs, inputs.radar, history, config)
     state = replace(
-        state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics, signs=signs, driver=driver
-    )
-    state = replace(state, monitors=tracking.watched(state.monitors, tracker, ultrasonics, history, t, config))
-    state = _with_plans(replace(state, requested=_requested(state, inputs)), inputs.plans, ego, config)
-    state = replace(state, control=(*state.control, *inputs.control)[-2:])
+        state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics,
+        signs=doppler_sign.scored(state.signs, inputs.radar, history, config),
+        monitors=tracking.watched(state.monitors, tracker, ultrasonics, history, t, config),
+        driver=driver, requested=_requested(state.requested, inputs, driver),
+        control=(*state.control, *inputs.control)[-2:],
+    )  # fmt: skip
+    state = _with_plans(state, inputs.plans, ego, config)
     doubts = (*tracking.findings(state.monitors, ultrasonics, t, config), *_watched(state, ego, config),
               *delivery.findings(state.delivery))
     more = (*doppler_sign.findings(state.signs), *doubts, *state.plan_findings)
@@ -124,7 +126,7 @@ def perceived(
 def _self_tested(state: State, trust: Health, t: int, config: Config) -> tuple[State, Health]:
     """Hold INIT until all has been well for the time of the self-test; after a start nothing is taken for granted."""
     if state.arbiter.mode != Mode.INIT or trust.severity != Severity.OK:
-        return replace(state, well=None), trust
+        return (state if state.well is None else replace(state, well=None)), trust
     well, needed = state.well if state.well is not None else t, config.health.self_test_time
     state = replace(state, well=well)
     if t - well >= nanoseconds(needed):
@@ -133,11 +135,11 @@ def _self_tested(state: State, trust: Health, t: int, config: Config) -> tuple[S
     return state, Health(Severity.WAITING, (Finding(Code.SELF_TEST, "supervisor", text),))
 
 
-def _requested(state: State, inputs: Inputs) -> Mode:
+def _requested(before: Mode, inputs: Inputs, driver: bool) -> Mode:
     """Return the stop that is asked for from outside: it holds until it is taken back, released or a driver drives."""
     if inputs.requested is not None:
         return inputs.requested
-    return Mode.NOMINAL if inputs.release or state.driver else state.requested
+    return Mode.NOMINAL if inputs.release or driver else before
 
 
 def _with_plans(state: State, plans: tuple[Plan, ...], ego: Odometry | None, config: Config) -> State:
@@ -227,13 +229,13 @@ def _decide(
     situation = situated(state, ego, path, source, t, config)
     assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
     sight = policy_watch.compared(state.sight, inputs.objects, assessment.threats, state.tracker.tracks, t, config)
-    state = replace(state, sight=sight)
     flags = (state.driver, inputs.release)
     speed = np.nan if trust.severity == Severity.BLIND else ego.speed
     asked = (max(assessment.demand, state.requested, state.delivery.demand), assessment.sustain)
     arbiter = arbitrate(state.arbiter, *asked, trust.severity, flags, speed, t, config)
     command, acceleration, curvature = _command(state, arbiter.mode, assessment, path, source, ego, config)
-    emergency, _ = fallback.stop(path, ego, acceleration, fallback.manoeuvre(Mode.EMERGENCY_STOP, config), 0.0, config)
+    hardest = fallback.manoeuvre(Mode.EMERGENCY_STOP, config)
+    emergency, _ = fallback.stop(path, ego, acceleration, hardest, 0.0, config, situation.brake_left)
     reasons = _reasons(state, arbiter, assessment, trust)
     decision = Decision(
         t, arbiter.mode, assessment.verdict, assessment, reasons, trust,
@@ -242,15 +244,21 @@ def _decide(
         acceleration=acceleration, curvature=curvature,
         hazard_lights=arbiter.mode.brakes, takeover_request=arbiter.mode.brakes,
         hold=arbiter.mode == Mode.STANDSTILL, driver=state.driver, ego=ego,
-        path=np.stack([path.x, path.y], axis=1),
+        path=_points(path),
         half_width=config.vehicle.width / 2 + config.corridor.margin + config.corridor.object_half_width,
         tracks=state.tracker.tracks, arcs=state.ultrasonics.arcs,
-        consumed=inputs.consumed, blind_spots=state.sight.count, config=config.digest, certificate=config.certificate,
+        consumed=inputs.consumed, blind_spots=sight.count, config=config.digest, certificate=config.certificate,
     )  # fmt: skip
     watching = config.certificate is not None and not state.driver  # otherwise nobody executes what is decided
     delivered = delivery.watched(state.delivery, arbiter.mode, ego.speed, acceleration, t, config)
-    return replace(state, arbiter=arbiter, acceleration=acceleration, before=state.tracker.tracks,
+    return replace(state, sight=sight, arbiter=arbiter, acceleration=acceleration, before=state.tracker.tracks,
                    delivery=delivered if watching else delivery.Delivery()), decision
+
+
+def _points(path: Path) -> Floats:
+    points = np.empty((len(path.x), 2))
+    points[:, 0], points[:, 1] = path.x, path.y
+    return points
 
 
 def _candidate(state: State) -> int:
@@ -296,15 +304,15 @@ def situated(state: State, ego: Odometry, path: Path, source: str, t: int, confi
     present = _present_path(ego, config) if planned and moving else None
     braking = state.arbiter.mode.brakes and state.arbiter.mode != Mode.STANDSTILL
     acceleration = max(e.acceleration_margin + (min(rise, 0.0) if braking else rise), 0.0)
-    brake = min(e.assumed_brake, fallback.brake_left(path, ego, config))
-    envelope = replace(e, assumed_brake=brake)
+    left = fallback.brake_left(path, ego, config)
+    envelope = replace(e, assumed_brake=left) if left < e.assumed_brake else e
     clear = _clear_range(state, path.reverse, t, config)
     resting = not moving and planned and rise <= 0
     recent = max((abs(o.speed) for o in state.ego.samples), default=0.0)
     age = max(seconds(t - state.ego.samples[-1].t), 0.0)
     braked = min(state.acceleration if braking else rise, 0.0)
     return Situation(ego, path, present, acceleration, envelope, clear, braking, recent, resting, age, braked,
-                     state.before)
+                     left, state.before)
 
 
 def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:
@@ -323,10 +331,10 @@ def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:
 def _planned_rise(plan: Plan, t: int, until: float) -> float:
     """Return the largest planned acceleration [m/s^2] from now until `until` [s]."""
     now = seconds(t - plan.t)
-    speed = np.abs(plan.speed)
-    rates = (speed[1:] - speed[:-1]) / (plan.time[1:] - plan.time[:-1])
-    span = (plan.time[1:] >= now) & (plan.time[:-1] <= now + until)
-    return float(np.max(rates[span])) if span.any() else 0.0
+    first = max(int(plan.time.searchsorted(now)) - 1, 0)
+    last = int(plan.time.searchsorted(now + until, side="right"))
+    time, speed = plan.time[first : last + 1], np.abs(plan.speed[first : last + 1])
+    return float(((speed[1:] - speed[:-1]) / (time[1:] - time[:-1])).max()) if len(time) > 1 else 0.0
 
 
 def _measured(history: tracking.EgoHistory) -> float:

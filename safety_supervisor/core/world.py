@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Array = TypeVar("Array", Floats, Ints, Bools)
 
 NANOSECONDS = 1_000_000_000
 
@@ -38,6 +39,12 @@ def frozen(values: Any, dtype: Any = np.float64) -> Any:
     if array.flags.writeable:
         array = array.copy()
         array.flags.writeable = False
+    return array
+
+
+def owned(array: Array) -> Array:
+    """Return a new array made read-only in place, so that `frozen` need not copy it: nobody else writes to it."""
+    array.flags.writeable = False
     return array
 
 

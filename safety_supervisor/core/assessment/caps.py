@@ -20,7 +20,7 @@ def caps(
     e, timing, a = situation.envelope, config.timing, situation.acceleration
     response = timing.commit + timing.actuation_delay
     v = abs(situation.ego.speed)
-    fastest = max(v, float(np.max(situation.path.speed[situation.path.time <= 1.0], initial=0.0)))
+    fastest = max(v, float(situation.path.speed[situation.path.time <= 1.0].max(initial=0.0)))
     true_speed = ego_speed(situation, config)
     margins["clear_distance"] = float(clear_distance_margin(situation.clear_range, true_speed, response, a, e))
 
@@ -63,4 +63,4 @@ def margins_of(o: Objects, rated: Rated) -> dict[str, float]:
 
 def smallest(margin: Floats) -> float:
     """Return the least of some margins [m], inf of none."""
-    return float(np.min(margin, initial=np.inf))
+    return float(margin.min(initial=np.inf))

@@ -9,7 +9,7 @@ import numpy as np
 from safety_supervisor.core import foresight
 from safety_supervisor.core.assessment.objects import Objects
 from safety_supervisor.core.assessment.rating import CODES, Rated
-from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, SPEED_CAP, Situation, known_reach
+from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, SPEED_CAP, Situation
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.world import Bools, Code, Ints
 
@@ -30,7 +30,7 @@ def foreseen(
     beside = np.abs(met.offset) > half + width
     counts = ~o.near & o.sound & ~o.suspect & (o.existence >= a.stop) & (o.hits >= a.hits)
     counts &= (met.station >= -path.rear) & (met.along > -config.tracking.moving_speed)
-    counts &= (met.station - path.front <= np.where(o.static, a.static_range, known_reach(path, situation, config)))
+    counts &= (met.station - path.front <= np.where(o.static, a.static_range, rated.reach))
     coming = counts & beside & (met.drift * met.offset < 0)
     if not coming.any():
         return rated, np.zeros(owners, np.bool_)

@@ -141,7 +141,7 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
     reach_in = np.where(o.near | (o.hits < c.lateral_hits), 0.0, reach_in)
     lateral = Lateral(c.lateral_sigma_k, c.lateral_speed_sigma_k, c.lateral_speed_sigma_max)
     met = contacts(path, o.position, o.velocity, o.cov, half, o.slack, reach_in, lateral, abs(ego.speed))
-    return replace(met, gap=np.where(o.sound, met.gap, np.nan))
+    return met if o.sound.all() else replace(met, gap=np.where(o.sound, met.gap, np.nan))
 
 
 def _flank(o: Objects, ego: Odometry, config: Config) -> Bools:

@@ -47,6 +47,8 @@ class Rated:
     """(N,) index into CODES of the rule that demands most."""
     spared: Bools
     """(N,) still beside the way, and braking now would do harm: asks for no stop."""
+    reach: float
+    """How far the path is more than a guess [m]."""
 
 
 def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
@@ -64,16 +66,18 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
         np.where((soon >= EPS) | o.near, NOMINAL, FIRM_STOP),
     ])  # fmt: skip
     # What stands or drives ahead fails the worst case only within the stopping distance; there the path is no guess.
-    certain = o.near | (~inside & (met.along > -config.tracking.moving_speed))
-    known = np.where(certain, np.inf, known_reach(path, situation, config))
-    level = authority(o, met, known, config)
+    oncoming, follows = met.along < -config.tracking.moving_speed, met.along > -config.tracking.moving_speed
+    reach = known_reach(path, situation, config)
+    guess = met.gap > np.where(o.near | (~inside & follows), np.inf, reach)
+    full = authority(o, met, np.inf, config)
+    level = np.where(guess, np.minimum(full, SPEED_CAP), full)
     # Oncoming traffic beyond the known path follows a road that nobody here knows.
-    level = np.where((met.along < -config.tracking.moving_speed) & (met.gap > known), NOMINAL, level)
+    level = np.where(oncoming & guess, NOMINAL, level)
     # Their margin counts all the way: it is what would brake as soon as it is gone.
-    told = np.where(met.along > -config.tracking.moving_speed, authority(o, met, np.inf, config), level)
+    told = np.where(follows, full, level)
     by_rule = np.where(met.hit & (not situation.resting), np.minimum(by_rule, level), NOMINAL)
     nobody = np.zeros(len(o.row), np.bool_)
-    return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0), nobody)
+    return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0), nobody, reach)
 
 
 def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, config: Config) -> Rated:
@@ -89,7 +93,7 @@ def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, co
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
     nothing = Expectation(zero.astype(np.bool_), zero, demand, inf)
     code = np.full(len(o.row), CODES.index(Code.EXTRAPOLATION))
-    return Rated(met, margin, inf, nothing, level, level, demand, code, spared)
+    return Rated(met, margin, inf, nothing, level, level, demand, code, spared, reach)
 
 
 def may_reach(o: Objects, path: Path, situation: Situation, config: Config) -> Bools:
@@ -138,7 +142,7 @@ def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) 
     return np.where(met.hit, margin, np.inf)
 
 
-def authority(o: Objects, met: Contacts, known: Floats | float, config: Config) -> Ints:
+def authority(o: Objects, met: Contacts, known: float, config: Config) -> Ints:
     """Return the strongest mode each row may demand; where the path is only a guess, beyond `known` [m], a cap.
 
     Existence says that something is there, not where it will be: what has been seen a few times only must be in the

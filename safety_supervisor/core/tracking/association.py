@@ -7,18 +7,15 @@ means nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.special import chdtri
 
 from safety_supervisor.core.config import Sensor, Tracking
-from safety_supervisor.core.world import Bools, Floats, Ints, frozen
+from safety_supervisor.core.world import Bools, Floats, Ints, frozen, owned
 
 from .kalman import Expected, innovation, wrap
-
-Array = TypeVar("Array", Floats, Ints, Bools)
 
 RANGE_MARGIN = 1.05
 """Detections up to this factor beyond the nominal range are taken."""
@@ -30,12 +27,6 @@ EXTENT_NOISE = 1.5
 
 RANGE_RATE_MAX = 150.0
 """No object closes or opens faster [m/s]; such a number is a broken message."""
-
-
-def owned(array: Array) -> Array:
-    """Return a new array made read-only in place, so that `frozen` need not copy it: nobody else writes to it."""
-    array.flags.writeable = False
-    return array
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,12 @@ from safety_supervisor.core.world import (
     Tracks,
     frozen,
     nanoseconds,
+    owned,
     seconds,
 )
 
 from . import existence, ghosts, identity, kalman, trust
-from .association import Detections, assign, gate, owned
+from .association import Detections, assign, gate
 from .ego import EgoHistory
 from .observation import Observation, observe
 from .trust import Fit
