@@ -1,12 +1,15 @@
 """Mutation testing by mutmut of the core, module by module; survivors of the proved modules go on to the proofs.
 
-    python campaigns/mutation.py [MODULE ...] [--jobs N] [--record]
+    python campaigns/mutation.py [MODULE ...] [--jobs N] [--sample N] [--record]
 
 Each module is mutated in a clone of the committed tree, against the tests named below; mutmut runs for each mutant
-those that reach its function. A mutant is *killed by tests*, *killed by proofs* (`safety-supervisor prove` fails on the
-mutated function: soundness, tightness and controls count), or *survives*. Each survivor must stand in `survivors.json`
-with the reason why it is equivalent or only more conservative; it is known by module, function and the changed lines,
-so that renumbering does not lose it.
+those that reach its function. A mutant is *killed by tests*, *killed by proofs* (a claim is refuted by the mutated
+function, or does not run on it any more: soundness and tightness count), or *survives*. Each survivor must stand in
+`survivors.json` with the reason why it is equivalent or only more conservative; it is known by module, function and
+the changed lines, so that renumbering does not lose it.
+
+A run that was stopped goes on where it was, as long as the commit is the same (`build/mutation`); figures of modules
+that were run before (`build/mutation-results`) are part of the scores and of what is recorded, each with its commit.
 
     overall_score = killed / mutants
     proved_score  = (killed + explained) / mutants, over envelopes, motion and arbitration
@@ -18,6 +21,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -25,11 +29,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evidence import ROOT, record
+from evidence import ROOT, commit, record
 
+WORK = ROOT / "build" / "mutation"
+RESULTS = ROOT / "build" / "mutation-results"
 REASONS = Path(__file__).with_name("survivors.json")
 SURVIVED, UNTESTED = 0, 33
 """Exit codes of mutmut for a mutant that no test noticed, and for one that no test reaches."""
+NOT_RUN = (None, 2, 4, 5, 34, 35)
+"""Its exit codes for one about which nothing is known: interrupted, not collected, left out."""
+PYTEST = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
 
 
 @dataclass(frozen=True)
@@ -38,20 +47,22 @@ class Module:
 
     path: str
     tests: tuple[str, ...]
-    claims: tuple[str, ...] = ()
-    """Claims that call its functions (patterns of `prove --only`); empty: no proof speaks about it."""
+    claims: str = ""
+    """Claims that call its functions (a pattern of their names); empty: no proof speaks about it."""
 
 
 MODULES = {
-    "envelopes": Module("envelopes.py", ("test_envelopes.py", "test_assessment.py"), ("*",)),
-    "motion": Module("motion.py", ("test_motion.py", "test_envelopes.py"), ("*",)),
-    "geometry": Module("geometry.py", ("test_geometry.py", "test_assessment.py")),
-    "assessment": Module("assessment", ("test_assessment*.py", "test_supervisor.py")),
-    "fallback": Module("fallback.py", ("test_fallback.py", "test_supervisor.py")),
-    "health": Module("health.py", ("test_health.py", "test_supervisor.py")),
-    "arbitration": Module("arbitration.py", ("test_arbitration.py",), ("ARB-*",)),
+    "envelopes": Module("envelopes.py", ("test_envelopes.py", "test_motion.py", "test_assessment*.py"), "*"),
+    "motion": Module("motion.py", ("test_motion.py", "test_envelopes.py", "test_assessment*.py", "test_fallback.py"),
+                     "*"),
+    "geometry": Module("geometry.py", ("test_geometry.py", "test_assessment*.py", "test_mounts.py")),
+    "assessment": Module("assessment*", ("test_assessment*.py", "test_foresight.py", "test_candidates.py",
+                                         "test_supervisor.py")),
+    "fallback": Module("fallback.py", ("test_fallback.py", "test_assessment*.py", "test_supervisor.py")),
+    "health": Module("health.py", ("test_health.py", "test_supervisor.py", "test_policy_watch.py")),
+    "arbitration": Module("arbitration.py", ("test_arbitration.py", "test_requested.py"), "ARB-*"),
     "tracking": Module("tracking", ("test_tracking_*.py",)),
-}
+}  # fmt: skip
 PROVED = ("envelopes", "motion", "arbitration")
 SKIPPED_TESTS = ("test_tracking_benchmark.py", "test_tracking_identity.py")
 """Whole scenes: minutes for each mutant."""
@@ -60,8 +71,10 @@ COPIED = ("safety_supervisor", "config", "proofs", "launch", "docs", "benchmarks
 
 
 def prepared(name: str) -> Path:
-    """Return a clone of the committed tree, configured for one module."""
-    module, folder = MODULES[name], ROOT / "build" / "mutation" / name
+    """Return a clone of the committed tree, configured for one module; one of the same commit is gone on with."""
+    module, folder = MODULES[name], WORK / name
+    if folder.is_dir() and (folder / ".commit").is_file() and (folder / ".commit").read_text() == commit():
+        return folder
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     core = folder / "safety_supervisor" / "core"
@@ -71,23 +84,38 @@ def prepared(name: str) -> Path:
     lines = ["", "[tool.mutmut]", f"source_paths = {json.dumps(sources)}",
              f"also_copy = {json.dumps([c for c in COPIED if (folder / c).exists()])}",
              f"pytest_add_cli_args_test_selection = {json.dumps(tests)}",
-             'pytest_add_cli_args = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist"]']  # fmt: skip
+             f"pytest_add_cli_args = {json.dumps(PYTEST)}"]  # fmt: skip
     with (folder / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
+    (folder / ".commit").write_text(commit())
     return folder
 
 
-def mutated(folder: Path, jobs: int) -> dict[str, int]:
-    """Run mutmut; return mutant -> exit code of its tests (0: survived)."""
+def mutated(folder: Path, jobs: int, sample: int | None = None) -> dict[str, int]:
+    """Run mutmut on what it has not run yet; return mutant -> exit code of its tests (0: survived).
+
+    With `sample`, that many mutants, the same ones each time.
+    """
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs)]
+    if sample:
+        subprocess.run([*command, "no.such.mutant"], cwd=folder, capture_output=True)  # makes the mutants, runs none
+        every = sorted(exit_codes(folder))
+        chosen = random.Random(1).sample(every, min(sample, len(every)))
+        command += [mutant for mutant in chosen if exit_codes(folder)[mutant] is None]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
-    codes: dict[str, int] = {}
-    for meta in (folder / "mutants").rglob("*.meta"):
-        codes |= json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
-    missing = [key for key, code in codes.items() if code is None]
+    codes = {key: code for key, code in exit_codes(folder).items() if not sample or key in chosen}
+    missing = [key for key, code in codes.items() if code in NOT_RUN]
     if not codes or missing:
         raise SystemExit(f"mutmut did not finish in {folder} ({len(missing)} of {len(codes)} mutants not run): "
                          + done.stdout[-2000:] + done.stderr[-2000:])  # fmt: skip
+    return codes
+
+
+def exit_codes(folder: Path) -> dict[str, Any]:
+    """Return what mutmut has stored: mutant -> exit code, None where it was not run."""
+    codes: dict[str, Any] = {}
+    for meta in (folder / "mutants").rglob("*.meta"):
+        codes |= json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
     return codes
 
 
@@ -104,33 +132,37 @@ def key(mutant: str, changed: str) -> str:
     return f"{function}:{hashlib.sha256(changed.encode()).hexdigest()[:12]}"
 
 
-def proofs_kill(folder: Path, mutant: str, claims: tuple[str, ...]) -> bool:
-    """Whether proving with the mutated function fails."""
-    environment = {**os.environ, "MUTANT_UNDER_TEST": mutant, "PYTHONPATH": str(folder / "mutants")}
-    only = [word for claim in claims for word in ("--only", claim)]
-    command = [sys.executable, "-m", "safety_supervisor", "prove", *only]
-    done = subprocess.run(command, cwd=folder / "mutants", env=environment, capture_output=True, timeout=1800)
-    return done.returncode != 0
+def proofs_kill(folder: Path, mutants: list[str], claims: str) -> dict[str, str]:
+    """Return the mutants that the proofs refute, each with the claim."""
+    environment = {**os.environ, "MUTANT_UNDER_TEST": "", "PYTHONPATH": str(folder / "mutants")}
+    command = [sys.executable, str(folder / "mutants" / "campaigns" / "mutation_proofs.py"), claims, *mutants]
+    done = subprocess.run(command, cwd=folder / "mutants", env=environment, capture_output=True, text=True)
+    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    if {line["mutant"] for line in said} != set(mutants):
+        raise SystemExit(f"the proofs did not judge every mutant in {folder}: {done.stderr[-2000:]}")
+    return {line["mutant"]: line["killer"] for line in said if line["killer"]}
 
 
-def campaign(name: str, jobs: int) -> dict[str, Any]:
+def campaign(name: str, jobs: int, sample: int | None = None) -> dict[str, Any]:
     """Mutate one module and return its figures."""
     folder, module = prepared(name), MODULES[name]
-    codes = mutated(folder, jobs)
+    codes = mutated(folder, jobs, sample)
     left = [mutant for mutant, code in codes.items() if code in (SURVIVED, UNTESTED)]
-    by_proofs, survivors = 0, []
-    reasons = json.loads(REASONS.read_text(encoding="utf-8"))
-    for mutant in left:
-        if module.claims and proofs_kill(folder, mutant, module.claims):
-            by_proofs += 1
-            continue
-        changed = difference(folder, mutant)
-        known = key(mutant, changed)
-        survivors.append({"key": known, "change": changed, "reason": reasons.get(known)})
+    refuted = proofs_kill(folder, left, module.claims) if module.claims and left else {}
+    survivors = [known(folder, mutant) for mutant in left if mutant not in refuted]
     explained = sum(s["reason"] is not None for s in survivors)
     killed = len(codes) - len(survivors)
-    return {"mutants": len(codes), "killed_by_tests": len(codes) - len(left), "killed_by_proofs": by_proofs,
-            "survivors": survivors, "explained": explained, "score": round(killed / len(codes), 4)}  # fmt: skip
+    figures = {"commit": commit(), "mutants": len(codes), "killed_by_tests": len(codes) - len(left),
+               "killed_by_proofs": len(refuted), "explained": explained, "score": round(killed / len(codes), 4),
+               "survivors": survivors}  # fmt: skip
+    return {**figures, "sample": "the first drawn by a fixed seed"} if sample else figures
+
+
+def known(folder: Path, mutant: str) -> dict[str, Any]:
+    """Return a survivor as it is listed, with its reason if it has one."""
+    changed = difference(folder, mutant)
+    name = key(mutant, changed)
+    return {"key": name, "change": changed, "reason": json.loads(REASONS.read_text(encoding="utf-8")).get(name)}
 
 
 def scores(modules: dict[str, Any]) -> dict[str, Any]:
@@ -156,18 +188,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"default: all of {', '.join(MODULES)}")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--sample", type=int, metavar="N", help="N mutants of each module, drawn by a fixed seed")
     parser.add_argument("--record", action="store_true", help="write the figures into docs/evidence/campaign.json")
     args = parser.parse_args()
     unknown = set(args.modules) - set(MODULES)
     if unknown:
         parser.error(f"unknown module {', '.join(sorted(unknown))}; there are {', '.join(MODULES)}")
-    modules = {}
     for name in args.modules or MODULES:
-        modules[name] = campaign(name, args.jobs)
-        print(name, json.dumps({k: v for k, v in modules[name].items() if k != "survivors"}), flush=True)
-        for survivor in modules[name]["survivors"]:
+        figures = campaign(name, args.jobs, args.sample)
+        print(name, json.dumps({k: v for k, v in figures.items() if k != "survivors"}), flush=True)
+        for survivor in figures["survivors"]:
             if survivor["reason"] is None:
                 print(f"  no reason: {survivor['key']}\n    " + survivor["change"].replace("\n", "\n    "), flush=True)
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    modules = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted(RESULTS.glob("*.json"))}
     figures = scores(modules)
     print(json.dumps(figures))
     if args.record:
