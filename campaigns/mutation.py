@@ -76,7 +76,7 @@ def prepared(name: str) -> Path:
     if folder.is_dir() and (folder / ".commit").is_file() and (folder / ".commit").read_text() == commit():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    subprocess.run(["git", "-c", "advice.detachedHead=false", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     core = folder / "safety_supervisor" / "core"
     sources = sorted(str(p.relative_to(folder)) for p in core.glob(module.path))
     tests = sorted({str(p.relative_to(folder)) for t in module.tests for p in (folder / "test").glob(t)
