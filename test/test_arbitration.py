@@ -394,3 +394,11 @@ def test_after_a_clock_jump_every_timer_runs_from_now(jump):
     assert clock.tick() == Mode.COMFORT_STOP
     assert clock.until(Mode.NOMINAL) == pytest.approx(X.off_time + A.release_dwell, abs=3 * CONFIG.timing.period)
     assert clock.until(Mode.FIRM_STOP, demand=Mode.FIRM_STOP) < 0.3
+
+
+def test_a_new_clock_forgets_every_time_and_keeps_what_was_demanded():
+    old = Arbiter(Mode.COMFORT_STOP, True, ((Mode.SPEED_CAP, 5), (Mode.COMFORT_STOP, 7)), Mode.COMFORT_STOP,
+                  ((Mode.SPEED_CAP, 9), (Mode.FIRM_STOP, 3)), calm=4, standing=2)
+    new = rebased(old, 1000)
+    assert new == Arbiter(Mode.COMFORT_STOP, True, ((Mode.SPEED_CAP, 1000), (Mode.COMFORT_STOP, 1000)),
+                          Mode.COMFORT_STOP, ((Mode.SPEED_CAP, 1000), (Mode.FIRM_STOP, 1000)), None, None)

@@ -146,7 +146,6 @@ def _profile(speed: float, start: float, target: float, jerk: float) -> tuple[Fl
     v = v1 - target * t2
     s = speed * t1 + start * t1 * t1 / 2 - slope * t1 * t1 * t1 / 6 + v1 * t2 - target * t2 * t2 / 2
     rest = np.minimum.accumulate(v) <= 0.0
-    if rest.any():
-        last = int(np.argmax(rest)) - 1 if rest[0] == np.False_ else 0
-        s = np.where(rest, s[last] + max(v[last], 0.0) ** 2 / (2 * target), s)
+    last = max(int(np.argmax(rest)) - 1, 0)
+    s = np.where(rest, s[last] + max(v[last], 0.0) ** 2 / (2 * target), s)
     return time, np.maximum.accumulate(s), np.where(rest, 0.0, v)
