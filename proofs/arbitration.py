@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
-from safety_supervisor.core.arbitration import DEMANDS, REQUIRED, Facts, next_mode
+from safety_supervisor.core.arbitration import REQUIRED, Facts, next_mode
 from safety_supervisor.core.world import Mode, Severity
 from safety_supervisor.prove.claims import World, enumerated
 
 Rule = Callable[[Mode, bool, Facts], tuple[Mode, bool]]
 BOTH = (False, True)
+DEMANDS = (Mode.NOMINAL, Mode.SPEED_CAP, Mode.COMFORT_STOP, Mode.FIRM_STOP, Mode.EMERGENCY_STOP)
+"""What an assessment may ask for; not the list of the code under proof."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,12 @@ def total(world: World, rule: Rule = next_mode) -> Iterator[str]:
 @enumerated("ARB-2", "nothing milder than what is demanded, as long as it is demanded",
             controls={"forgets the hazard": {"rule": forgets_the_hazard}})
 def obeys_the_demand(world: World, rule: Rule = next_mode) -> Iterator[str]:
-    """The next mode ranks at least as high as required, or ego stands and is held."""
+    """The next mode ranks at least as high as required, or ego is known to stand and is held."""
 
     def holds(case: Case) -> bool:
-        return case.next == Mode.INIT or rank(case.next) >= rank(case.required) or (
-            case.next == Mode.STANDSTILL and case.facts.standstill)
+        if case.next == Mode.STANDSTILL:
+            return case.facts.standstill and case.required != Mode.UNABLE
+        return case.next == Mode.INIT or rank(case.next) >= rank(case.required)
 
     yield from told(world, rule, holds)
 
@@ -178,11 +181,13 @@ def driver_wins(world: World, rule: Rule = next_mode) -> Iterator[str]:
 @enumerated("ARB-7", "a stop that has reached standstill is held there",
             controls={"drives on": {"rule": drives_on_at_standstill}})
 def standstill_is_held(world: World, rule: Rule = next_mode) -> Iterator[str]:
-    """At standstill every stopping mode becomes STANDSTILL in one tick; UNABLE goes on braking, it cannot know."""
+    """At standstill every stopping mode becomes STANDSTILL in one tick, and stays it while anything asks for a stop;
+    UNABLE goes on braking, it cannot know."""
 
     def holds(case: Case) -> bool:
-        stopping = case.mode.brakes and case.mode != Mode.STANDSTILL and case.required != Mode.UNABLE
-        return case.facts.driver or not (stopping and case.facts.standstill) or case.next == Mode.STANDSTILL
+        stops = case.mode.brakes and (case.mode != Mode.STANDSTILL or case.required > Mode.SPEED_CAP)
+        known = case.facts.standstill and case.required != Mode.UNABLE
+        return case.facts.driver or not (stops and known) or case.next == Mode.STANDSTILL
 
     yield from told(world, rule, holds)
 

@@ -3,7 +3,8 @@
 `arbitrate` turns a history of ticks into the facts that `next_mode` decides on. Here histories of three ticks, from
 each kind of state, are compared with an oracle that looks at the whole history each time: the shipped timers remember,
 the oracle does not. The steps between ticks are the declared times themselves, so that each comparison of a
-timer with its limit is met at its very edge. The first and third tick are of 8 kinds, the second one of 24.
+timer with its limit is met at its very edge. The first and third tick are of the kinds that start, break or end
+something, the second one is of any kind.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from safety_supervisor.core.arbitration import DEMANDS, REQUIRED, Arbiter, Facts, arbitrate, next_mode
+from safety_supervisor.core.arbitration import REQUIRED, Arbiter, Facts, arbitrate, next_mode, rebased
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.world import Mode, Severity, nanoseconds
 from safety_supervisor.prove.claims import World, enumerated
 
 TICKS = 3
+DEMANDS = (Mode.NOMINAL, Mode.SPEED_CAP, Mode.COMFORT_STOP, Mode.FIRM_STOP, Mode.EMERGENCY_STOP)
+"""What an assessment may ask for; not the list of the code under proof."""
 Table = dict[tuple[Mode, Severity], Mode]
 ASKED = {
     Severity.OK: Mode.NOMINAL,
@@ -122,25 +125,31 @@ class Seen:
     held: Mode
 
 
-def alphabet(config: Config) -> list[Tick]:
-    """Return the ticks that histories are made of."""
-    times = (config.expected.on_time, config.expected.off_time, config.arbitration.standstill_time,
-             config.arbitration.release_dwell)  # fmt: skip
-    steps = sorted({nanoseconds(time) for time in times})
-    common = [Tick(*rest) for rest in product(steps, (Mode.NOMINAL, Mode.FIRM_STOP), (0.0, 5.0))]
-    rare = [
-        Tick(steps[0], severity=Severity.DEGRADED), Tick(steps[0], Mode.SPEED_CAP),
-        Tick(steps[0], Mode.EMERGENCY_STOP), Tick(steps[-1], speed=float("nan")), Tick(steps[-1], driver=True),
-        Tick(steps[-1], release=True, speed=0.0), Tick(steps[-1], sustain=Mode.COMFORT_STOP),
-        Tick(nanoseconds(config.arbitration.standstill_time), speed=-config.arbitration.standstill_speed),
+def alphabet(config: Config) -> tuple[list[Tick], list[Tick]]:
+    """Return the ticks that histories are made of: those that start, break or end something, and all others."""
+    x, a = config.expected, config.arbitration
+    steps = sorted({nanoseconds(time) for time in (x.on_time, x.off_time, a.standstill_time, a.release_dwell)})
+    soon, late = steps[0], steps[-1]
+    telling = [
+        Tick(soon, speed=0.0), Tick(soon), Tick(late, speed=0.0), Tick(late),
+        Tick(nanoseconds(x.on_time), Mode.FIRM_STOP), Tick(late, Mode.FIRM_STOP, 0.0),
+        Tick(nanoseconds(x.on_time), Mode.SPEED_CAP), Tick(soon, Mode.EMERGENCY_STOP),
+        Tick(soon, Mode.EMERGENCY_STOP, driver=True), Tick(late, severity=Severity.SUSPECT, speed=0.0),
+        Tick(late, severity=Severity.DEGRADED, speed=0.0), Tick(late, speed=float("nan")), Tick(late, driver=True),
+        Tick(late, release=True, speed=0.0), Tick(late, sustain=Mode.COMFORT_STOP),
+        Tick(nanoseconds(a.standstill_time), speed=-a.standstill_speed),
     ]  # fmt: skip
-    return [*common, *rare]
+    common = [Tick(*rest) for rest in product(steps, (Mode.NOMINAL, Mode.FIRM_STOP), (0.0, 5.0))]
+    rest = [*common, Tick(soon, severity=Severity.DEGRADED), Tick(nanoseconds(x.on_time), Mode.COMFORT_STOP)]
+    return telling, [tick for tick in rest if tick not in telling]
 
 
 STARTS = (
     Arbiter(Mode.NOMINAL), Arbiter(Mode.INIT), Arbiter(Mode.COMFORT_STOP), Arbiter(Mode.EMERGENCY_STOP, True),
-    Arbiter(Mode.STANDSTILL), Arbiter(Mode.STANDSTILL, True),
+    Arbiter(Mode.STANDSTILL), Arbiter(Mode.STANDSTILL, calm=0, standing=0),
+    Arbiter(Mode.STANDSTILL, True, calm=0, standing=0),
 )  # fmt: skip
+"""Where histories begin, at 0 ns; `standing` ones have stood there, with nothing to stop for."""
 
 
 def facts_of(history: Sequence[Seen], now: Seen, config: Config) -> Facts:
@@ -184,13 +193,12 @@ def held_of(history: Sequence[Seen], t: int, tick: Tick, mode: Mode, config: Con
 
 
 def _wrong(
-    arbiter: Arbiter, history: Sequence[Seen], t: int, step: Callable[..., Arbiter], config: Config
+    arbiter: Arbiter, history: Sequence[Seen], t: int, step: Callable[..., Arbiter], config: Config, depth: int = 0
 ) -> Iterator[str]:
-    if len(history) == TICKS:
+    if depth == TICKS:
         return
-    # All kinds of tick in the middle; before and after it the few that start, break or end something.
-    ticks = alphabet(config)
-    for tick in ticks if len(history) == 1 else ticks[:2] + ticks[-6:]:
+    telling, others = alphabet(config)
+    for tick in [*telling, *others] if depth == 1 else telling:
         at = t + tick.after
         after = step(
             arbiter, tick.demand, tick.sustain, tick.severity, (tick.driver, tick.release), tick.speed, at, config
@@ -204,7 +212,7 @@ def _wrong(
             f"{[s.tick for s in history]} then {tick}: {after.mode.name}, held {after.held.name}; by the history"
             f" {want[0].name}, held {held.name}"
         )
-        yield from _wrong(after, [*history, now], at, step, config)
+        yield from _wrong(after, [*history, now], at, step, config, depth + 1)
 
 
 def half_the_dwell(arbiter, demand, sustain, severity, flags, speed, t, config):
@@ -251,4 +259,47 @@ def timers(
 ) -> Iterator[str]:
     """From each start, the tree of histories."""
     for start in starts:
-        yield from _wrong(start, [], 0, step, world.config)
+        stood = [Seen(0, Tick(0, speed=0.0), start.mode, Mode.NOMINAL, Mode.NOMINAL)]
+        yield from _wrong(start, stood if start.standing is not None else [], 0, step, world.config)
+
+
+# --- another clock ------------------------------------------------------------------------------------------------
+
+
+def keeps_the_old_times(arbiter: Arbiter, _t: int) -> Arbiter:
+    """Control: a jump of the clock is not noticed."""
+    return arbiter
+
+
+def forgets_everything(_arbiter: Arbiter, _t: int) -> Arbiter:
+    """Control: a jump of the clock is a new start."""
+    return Arbiter()
+
+
+JUMPS = (-(10**12), -1, 0, 1, 10**12)
+"""How far the clock jumps [ns]."""
+
+
+@enumerated(
+    "ARB-13",
+    "A jump of the clock forgets no mode, latch or demand, and makes no timer run out early or late.",
+    basis="after every history of two ticks and each jump: what was held stays, every timer begins at the jump",
+    controls={"the old times": {"after": keeps_the_old_times}, "a new start": {"after": forgets_everything}},
+)
+def another_clock(world: World, after: Callable[[Arbiter, int], Arbiter] = rebased) -> Iterator[str]:
+    """From each start, the tree of histories of two ticks, and each jump."""
+    for start in STARTS:
+        for first, second in product(alphabet(world.config)[0], repeat=2):
+            arbiter = start
+            for t, tick in ((first.after, first), (first.after + second.after, second)):
+                flags = (tick.driver, tick.release)
+                arbiter = arbitrate(
+                    arbiter, tick.demand, tick.sustain, tick.severity, flags, tick.speed, t, world.config
+                )
+            for jump in JUMPS:
+                found = after(arbiter, t + jump)
+                want = replace(
+                    arbiter, calm=None, standing=None, risen=tuple((level, t + jump) for level, _ in arbiter.risen),
+                    seen=tuple((level, t + jump) for level, _ in arbiter.seen),
+                )  # fmt: skip
+                yield "" if found == want else f"{arbiter} at {t} ns, jump by {jump} ns: {found}"
