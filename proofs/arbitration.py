@@ -182,7 +182,8 @@ def driver_wins(world: World, rule: Rule = next_mode) -> Iterator[str]:
             controls={"drives on": {"rule": drives_on_at_standstill}})
 def standstill_is_held(world: World, rule: Rule = next_mode) -> Iterator[str]:
     """At standstill every stopping mode becomes STANDSTILL in one tick, and stays it while anything asks for a stop;
-    UNABLE goes on braking, it cannot know."""
+    UNABLE goes on braking, it cannot know.
+    """
 
     def holds(case: Case) -> bool:
         stops = case.mode.brakes and (case.mode != Mode.STANDSTILL or case.required > Mode.SPEED_CAP)

@@ -225,6 +225,13 @@ def test_control_a_healthy_node_says_ok():
     assert said["supervisor"].level == DiagnosticStatus.OK
 
 
+def test_diagnostics_carry_the_hash_of_the_certificate():
+    proved = statuses(decision(certificate="abc"))["supervisor"]
+    assert {v.key: v.value for v in proved.values}["certificate"] == "abc"
+    unproved = statuses(decision(certificate=None))["supervisor"]
+    assert {v.key: v.value for v in unproved.values}["certificate"] == "none"
+
+
 def test_without_a_decision_diagnostics_still_go_out():
     assert statuses(None)["supervisor"].level == DiagnosticStatus.WARN
 

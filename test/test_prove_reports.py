@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from safety_supervisor import vehicle_file
-from safety_supervisor.core import envelopes
+from safety_supervisor.core import arbitration, envelopes, fallback, motion
+from safety_supervisor.core.world import Mode
 from safety_supervisor.prove import claims, command, counterexample, engine, formulas, jobs, ledger
 from safety_supervisor.prove.claims import VEHICLE, Claim, ClaimError
 from safety_supervisor.prove.engine import PROVED, REFUTED
@@ -156,11 +157,52 @@ def test_each_kind_of_claim_has_a_recording_and_the_shipped_margin_keeps_clear(i
     assert data["contact"] is False  # the control was wrong, not the shipped code
 
 
-def test_what_no_road_can_show_has_no_recording(tmp_path, capsys):
-    claim = next(c for c in CLAIMS if c.id == "STOP-1")
-    outcome = engine.run(claim, VEHICLE, vehicle_file.load(CAR), claim.controls["no floor"])
-    report = jobs.Report("STOP-1", "", "", VEHICLE, False, outcome, {}, 0.0)
-    file = counterexample.write(tmp_path, vehicle_file.load(CAR), report)
+def refuted(id_, config, control):
+    """Return the report of a claim as one of its controls leaves it."""
+    claim = next(c for c in CLAIMS if c.id == id_)
+    outcome = engine.run(claim, claim.scopes[-1], config, claim.controls[control])
+    assert outcome.result == REFUTED
+    return jobs.Report(id_, "", "", claim.scopes[-1], claim.exhaustive, outcome, {}, 0.0)
+
+
+BROKEN = {
+    "GRIP-1": ("bend forgotten", motion, "grip_left", lambda _v, _k, circle, downhill: circle - downhill),
+    "STOP-1": ("the ramp starts anew", motion, "stop_acceleration",
+               lambda now, wanted, floor, left, step: -np.minimum(step, wanted)),
+    "ARB-2": ("forgets the hazard", arbitration, "next_mode",
+              lambda mode, latched, facts: (Mode.NOMINAL, latched) if facts.dwelt or mode > 1 else (mode, latched)),
+    "ARB-3": ("trusts everything", arbitration, "next_mode",
+              lambda mode, latched, facts: (Mode.NOMINAL, latched)),
+}  # fmt: skip
+"""How the code is broken, by claim: the control whose counterexample is shown, and what the code then is."""
+
+
+@pytest.mark.parametrize("id_", BROKEN)
+def test_brakes_and_modes_are_shown_as_a_contact_with_the_broken_code_and_only_with_it(id_, tmp_path, monkeypatch):
+    config = vehicle_file.load(CAR)
+    control, module, name, broken = BROKEN[id_]
+    report = refuted(id_, config, control)
+    whole = json.loads(counterexample.write(tmp_path / "whole", config, report).read_text(encoding="utf-8"))
+    assert not whole.get("contact")
+    monkeypatch.setattr(module, name, broken)
+    monkeypatch.setattr(fallback, name, broken, raising=False)  # it imports the function by name
+    data = json.loads(counterexample.write(tmp_path, config, report).read_text(encoding="utf-8"))
+    assert data["contact"] is True
+    assert replayed(data, tmp_path, tmp_path) < 0.0
+
+
+@pytest.mark.parametrize(("id_", "control"), [("GRIP-4", "only the command is cut"), ("GRIP-5", "less friction"),
+                                              ("STOP-5", "a ramp that starts anew")])
+def test_the_shipped_brakes_stop_in_time_where_their_counterexamples_are_shown(id_, control, tmp_path):
+    config = vehicle_file.load(CAR)
+    data = json.loads(counterexample.write(tmp_path, config, refuted(id_, config, control)).read_text(encoding="utf-8"))
+    assert (tmp_path / data["recording"]).is_dir()
+    assert data["contact"] is (id_ == "GRIP-5")  # a road with less friction than the vehicle file counts on
+
+
+def test_what_no_road_can_show_has_no_recording(tmp_path):
+    config = vehicle_file.load(CAR)
+    file = counterexample.write(tmp_path, config, refuted("GRIP-6", config, "a loader without these rules"))
     assert json.loads(file.read_text(encoding="utf-8"))["reason"] == "this claim is about no object on a road"
     assert "no recording" in counterexample.told(file)
 

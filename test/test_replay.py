@@ -11,6 +11,7 @@ import pytest
 import recordings
 from recordings import REAL, START, drive, write
 
+from safety_supervisor import vehicle_file
 from safety_supervisor.core.config import Config, InputTopics, Sensor, from_mapping, to_mapping
 from safety_supervisor.core.world import Mode
 from safety_supervisor.replay.bag import BagError, make, open_bag
@@ -216,6 +217,22 @@ def test_every_decision_has_the_documented_keys(tmp_path, bag):
         assert line["config"] == result["config"]["digest"]
     consumed = sum(n for line in lines for n in line["consumed"].values())
     assert consumed == sum(f["count"] for f in result["inputs"]["found"])
+
+
+def test_every_decision_and_the_report_carry_the_hash_of_the_certificate(tmp_path, bag):
+    vehicle = tmp_path / "proved.yaml"
+    vehicle.write_text("vehicle: {name: proved}\n", encoding="utf-8")
+    proof = vehicle_file.certificate_path(vehicle)
+    config = vehicle_file.load(vehicle)
+    made = vehicle_file.write_certificate(proof, config, [{"claim": "c", "result": "PROVED"}], {})
+    result = replay(bag, tmp_path / "out", Options(config=vehicle))
+    assert result["certificate"] == made
+    assert {line["certificate"] for line in decisions(tmp_path / "out")} == {made}
+    assert f'"certificate":"{made}"' in (tmp_path / "out" / "report.html").read_text().replace(": ", ":")
+    proof.unlink()
+    again = replay(bag, tmp_path / "unproved", Options(config=vehicle, report=False))
+    assert again["certificate"] is None
+    assert {line["certificate"] for line in decisions(tmp_path / "unproved")} == {None}
 
 
 def test_a_quiet_drive_is_nominal_and_the_summary_says_what_was_found(tmp_path, bag):

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from safety_supervisor.core import envelopes
-from safety_supervisor.core.config import Config, Envelope, Fallback
+from safety_supervisor.core import envelopes, motion
+from safety_supervisor.core.config import GRAVITY, Config, Envelope, Fallback
 from safety_supervisor.core.world import Floats
 
 LEAD_IN = 1.5
@@ -30,6 +30,12 @@ STEP = 0.001
 """A jump of acceleration takes this long [s]."""
 CAR_LENGTH, CAR_WIDTH, PERSON = 4.6, 1.85, 0.5
 """Sizes of the bodies that the scenarios have [m]."""
+ORDINARY_SPEED = 20.0
+"""Where a claim is about no speed [m/s]."""
+ORDINARY_WAY = 50.0
+"""A stop that a recording can show well [m]."""
+LEAST = 0.5
+"""Weaker braking ends in no stop that a recording could show [m/s^2]."""
 Knots = Sequence[tuple[float, float]]
 
 
@@ -71,9 +77,8 @@ def scenario(claim: str, title: str, values: Mapping[str, float], config: Config
 
     `config` holds the parameters of the counterexample, `changed` those that differ from the vehicle file.
     """
-    family = claim.partition("-")[0]
-    make = FAMILIES.get(family)
-    if make is None:
+    make = FAMILIES.get(claim.partition("-")[0]) if claim not in MODES_TOO else _modes
+    if make is None or claim in FILES:
         raise NoSituationError("this claim is about no object on a road")
     made = make(values, config, _commanded(config, changed))
     if not made["duration"] <= DURATION_MAX:
@@ -237,11 +242,105 @@ def _crossing(values: Mapping[str, float], config: Config, f: Fallback) -> dict[
             "motion": _ego_motion(n, f, LEAD_IN), "actors": [actor], "begins": LEAD_IN, "gap": side}  # fmt: skip
 
 
+# --- brakes and modes: what stands ahead is hit when less is braked than is counted on -----------------------------
+
+
+def _grip(values: Mapping[str, float], config: Config, f: Fallback) -> dict[str, Any]:
+    """Ego brakes in a bend, or downhill and laden, by what the road really gives; the envelope counts on the claim's.
+
+    The road is drawn straight: only the way to stop matters.
+    """
+    if "deceleration left" in values:  # the bend cuts both, what is assumed and what is commanded
+        left = max(values["deceleration left"], LEAST)
+        e = replace(config.envelope, assumed_brake=min(config.envelope.assumed_brake, left))
+        speed = math.sqrt(2 * ORDINARY_WAY * min(left, e.assumed_brake))
+        return _standing(speed, e, _ramp(min(f.emergency_deceleration, left), f.emergency_jerk), config, f)
+    if "load" in values:
+        mass, slope = config.vehicle.mass + values["load"], GRAVITY * values["sine of the slope"]
+        tyres = values["friction"] * GRAVITY * values["cosine of the slope"]
+        given = min(config.vehicle.brake_force_max / mass, tyres) - slope
+        e = replace(config.envelope, assumed_brake=f.emergency_deceleration)
+        return _standing(ORDINARY_SPEED, e, _ramp(given, f.emergency_jerk), config, f)
+    circle, downhill = GRAVITY * config.odd.friction_min * math.cos(config.odd.grade_max), 0.0
+    own = (_first(values, "speed"), _first(values, "curvature"), _first(values, "circle"), _first(values, "downhill"))
+    usual = [(v, k, circle, downhill) for v in (10.0, 20.0, 30.0) for k in (0.0, 0.002, 0.005, 0.01, 0.02)]
+    speed, told, given = max((_road(*bend) for bend in (own, *usual)), key=lambda found: found[1] - found[2])
+    e = replace(config.envelope, assumed_brake=told)
+    return _standing(speed, e, _ramp(given, f.emergency_jerk), config, f)
+
+
+def _road(speed: float, curvature: float, circle: float, downhill: float) -> tuple[float, float, float]:
+    """Return speed, the deceleration that the code under proof says is left, and the one that is (Kamm's circle)."""
+    lateral = speed * speed * curvature
+    given = math.sqrt(max(circle * circle - lateral * lateral, 0.0)) - downhill
+    told = float(motion.grip_left(speed, curvature, circle, downhill))
+    return (speed, told, given) if 1.0 <= speed <= SPEED_MAX and LEAST <= told <= 15.0 else (speed, LEAST, LEAST)
+
+
+def _stop(values: Mapping[str, float], config: Config, f: Fallback) -> dict[str, Any]:
+    """Ego stops as the commands of the ticks say, one by one, on a dry road."""
+    del values
+    period, e = config.timing.period, config.envelope
+    found = []
+    for now in (0.0, -2.0, -f.emergency_deceleration):
+        knots, a, t, speed = [(0.0, now)], now, 0.0, ORDINARY_SPEED
+        while speed > 0.0 and t < DURATION_MAX / 2:
+            step = f.emergency_jerk * period
+            a = float(motion.stop_acceleration(a, f.emergency_deceleration, max(-a, 0.0), GRAVITY, step))
+            t, speed = t + period, speed + a * period
+            knots.append((t, a))
+        found.append((speed if speed > 0.0 else -1 / t, knots))
+    assumed = replace(e, assumed_brake=f.emergency_deceleration, assumed_jerk=f.emergency_jerk)
+    return _standing(ORDINARY_SPEED, assumed, max(found)[1], config, f)
+
+
+def _modes(values: Mapping[str, float], config: Config, f: Fallback) -> dict[str, Any]:
+    """Drive the code under proof in a closed loop at what it must stop for; the first run that ends in a contact."""
+    from safety_supervisor.scenarios import files  # simulating is needed here only
+
+    del values, f
+    for name, data in MODES.items():
+        if files.drive({"name": name, **data}, config).outcome.collision:
+            return dict(data)
+    raise NoSituationError("it is about modes, and no contact followed in the runs tried: " + ", ".join(MODES))
+
+
+_LEAD = {"name": "object", "kind": "car", "station": 45.0, "speed": 20.0}
+MODES: Mapping[str, Mapping[str, Any]] = {
+    "a lead that brakes": {"speed": 20.0, "duration": 9.0, "actors": [{**_LEAD, "accelerations": [(2.0, -7.0)]}]},
+    "a radar that dies before a standing car": {"speed": 15.0, "duration": 14.0, "actors": [
+        {**_LEAD, "station": 120.0, "speed": 0.0}], "silences": [("radar_front", 2.0)]},
+    "a plan that stays away before a standing car": {"speed": 15.0, "duration": 14.0, "actors": [
+        {**_LEAD, "station": 120.0, "speed": 0.0}], "silences": [("plan", 2.0)]},
+}  # fmt: skip
+"""What a supervisor is there for: the policy sees nothing of it."""
+
+
+def _standing(speed: float, e: Envelope, braking: Knots, config: Config, f: Fallback) -> dict[str, Any]:
+    """Ego at `speed` brakes by the knots before a car that stands at the smallest gap that the envelope `e` lets pass.
+
+    `braking` is (time since the fallback acts [s], acceleration [m/s^2]).
+    """
+    gap = _gap(lambda g: envelopes.path_margin(g, speed, 0.0, 0.0, 0.0, e), {})
+    made = _on_the_path(gap, Numbers(speed, 0.0, 0.0, 0.0, {}), config, f, "car", [(0.0, 0.0)])
+    knots = [(LEAD_IN + t, a) for t, a in braking]
+    last = min(DURATION_MAX - LEAD_IN, knots[-1][0] + speed / max(-knots[-1][1], LEAST))
+    return {**made, "motion": [(0.0, 0.0), (LEAD_IN - STEP, 0.0), *knots], "duration": LEAD_IN + last}
+
+
+def _ramp(deceleration: float, jerk: float) -> Knots:
+    return [(0.0, 0.0), (abs(deceleration) / jerk, -deceleration)]
+
+
 FAMILIES: Mapping[str, Callable[[Mapping[str, float], Config, Fallback], dict[str, Any]]] = {
     "LON": _along, "FALL": _along, "APP": _along, "OPP": _along, "FEA": _along, "UNC": _along, "FLT": _along,
     "SEP": _separation, "CLS": _separation, "NEAR": _near, "TTC": _ttc, "LAT": _lateral, "CRS": _crossing,
+    "GRIP": _grip, "STOP": _stop, "ARB": _modes,
 }  # fmt: skip
-"""How the claims of each file are shown; grip, stops under way and the table of modes are about no object."""
+"""How the claims of each file are shown."""
+MODES_TOO = ("STOP-6",)
+FILES = ("GRIP-6",)
+"""Claims about what the loader accepts: no motion."""
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------

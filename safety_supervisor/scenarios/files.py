@@ -13,11 +13,11 @@ from safety_supervisor.scenarios.bag import write_bag
 from safety_supervisor.scenarios.policy import Policy
 from safety_supervisor.scenarios.run import Run
 from safety_supervisor.scenarios.run import run as simulate
-from safety_supervisor.scenarios.suite import Scenario, ScenarioError
+from safety_supervisor.scenarios.suite import Scenario, ScenarioError, Silence
 from safety_supervisor.scenarios.world import CAR, PEDESTRIAN, TRUCK, VAN, Actor, World
 
 KINDS = {kind.name: kind for kind in (CAR, VAN, TRUCK, PEDESTRIAN)}
-KEYS = {"name", "title", "speed", "duration", "motion", "actors", "values", "begins", "gap"}
+KEYS = {"name", "title", "speed", "duration", "motion", "actors", "silences", "values", "begins", "gap"}
 ACTOR_KEYS = {"name", "kind", "station", "offset", "speed", "direction", "accelerations", "swerves"}
 
 
@@ -39,14 +39,28 @@ def from_data(data: Any, source: str = "scenario") -> Scenario:
         Policy(max(speed, 0.1), blind=frozenset(actor.name for actor in actors)),
         _number(data, "duration", source, 0.1, 3600.0), speed,
         motion=_rows(data, "motion", source, 2), values=dict(data.get("values", {})),
+        silences=tuple(_silence(entry, f"{source}: silences[{i}]")
+                       for i, entry in enumerate(_list(data, "silences", source))),
     )  # fmt: skip
 
 
+def _silence(entry: Any, source: str) -> Silence:
+    whole = isinstance(entry, (list, tuple)) and len(entry) in (2, 3) and isinstance(entry[0], str)
+    if not whole or not all(_finite(x) and x >= 0 for x in entry[1:]):
+        raise ScenarioError(f"{source} must be [source, begin, end or nothing], got {entry!r}")
+    return Silence(str(entry[0]), *map(float, entry[1:]))
+
+
 def record(data: Mapping[str, Any], config: Config, folder: Path) -> Run:
-    """Drive the scenario as its script says, write it as a recording and return the run."""
-    made = simulate(from_data(data), config, 0, supervised=False)
+    """Drive the scenario, write it as a recording and return the run."""
+    made = drive(data, config)
     write_bag(made, folder)
     return made
+
+
+def drive(data: Mapping[str, Any], config: Config) -> Run:
+    """Drive the scenario: as its script says, or, where it has none, by the policy and the supervisor around it."""
+    return simulate(from_data(data), config, 0, supervised=not data.get("motion"))
 
 
 def _actor(entry: Any, source: str) -> Actor:
