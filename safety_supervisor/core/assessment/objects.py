@@ -115,7 +115,8 @@ def trends(tracks: Tracks, before: Tracks, sigma_k: float) -> Floats:
     at = np.minimum(np.searchsorted(before.id, tracks.id), len(before) - 1)
     known = before.id[at] == tracks.id
     change = tracks.state[:, 2:] - before.state[at, 2:]
-    noise = np.sqrt(np.maximum(tracks.cov[:, (2, 3), (2, 3)] + before.cov[at][:, (2, 3), (2, 3)], 0.0))
+    variance, earlier = (x.cov[:, 2:, 2:].diagonal(0, 1, 2) for x in (tracks, before))
+    noise = np.sqrt(np.maximum(variance + earlier[at], 0.0))
     more = np.sign(change) * np.maximum(np.abs(change) - sigma_k * noise, 0.0) / span
     return np.asarray(np.where(known[:, None], more, 0.0))
 

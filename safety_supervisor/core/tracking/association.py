@@ -70,8 +70,8 @@ class Pairs:
 
 
 def usable(z: Floats, sensor: Sensor) -> Bools:
-    """Return which rows are finite, possible and in range."""
-    good = np.isfinite(z).all(axis=1) & (z[:, 0] > 0) & (z[:, 0] <= sensor.range_max * RANGE_MARGIN)
+    """Return which rows are finite, possible and in range; no comparison holds for NaN."""
+    good = (z[:, 0] > 0) & (z[:, 0] <= sensor.range_max * RANGE_MARGIN)
     return np.asarray(good & (np.abs(z[:, 1]) <= np.pi) & (np.abs(z[:, 2]) <= RANGE_RATE_MAX))
 
 
@@ -83,10 +83,19 @@ def canonical(
     Left out is what is not finite, absurd or beyond the range, and what exceeds `detections_max`.
     """
     rows = np.nonzero(usable(z, sensor))[0]
-    order = rows[np.argsort(z[rows, 0])]
-    if not (np.diff(z[order, 0]) > 0).all():  # equal ranges are rare
-        ties = () if trust is None else (trust[rows],)
-        order = rows[np.lexsort((*ties, *sigma[rows].T, z[rows, 2], z[rows, 1], z[rows, 0]))]
+    return ordered(z[rows], sigma[rows], p, None if trust is None else trust[rows],
+                   None if extent is None else extent[rows])
+
+
+def ordered(
+    z: Floats, sigma: Floats, p: Tracking, trust: Floats | None = None, extent: Floats | None = None
+) -> Detections:
+    """Return the nearest `detections_max` of detections that are all usable, nearest first."""
+    order = z[:, 0].argsort()
+    distance = z[order, 0]
+    if not (distance[1:] > distance[:-1]).all():  # equal ranges are rare
+        ties = () if trust is None else (trust,)
+        order = np.lexsort((*ties, *sigma.T, z[:, 2], z[:, 1], z[:, 0]))
     order = order[: p.detections_max]
     if trust is None and extent is None:
         return Detections(owned(z[order]), owned(sigma[order] ** 2))
@@ -204,6 +213,8 @@ def _best(track: Ints, detection: Ints, score: Floats) -> Ints:
 
     A pair whose track and detection are in no other pair is in it anyway; gates are small, so few are left.
     """
+    if len(track) < 2:
+        return np.arange(len(track))
     rivals = (np.bincount(track)[track] > 1) | (np.bincount(detection)[detection] > 1)
     if not rivals.any():
         return np.arange(len(track))

@@ -56,7 +56,7 @@ class EgoHistory:
                 samples.insert(place, sample)
         if samples:
             oldest = samples[-1].t - SPAN
-            samples = [s for s in samples if s.t >= oldest][-SAMPLES_MAX:]
+            samples = samples[bisect.bisect_left(samples, oldest, key=_time) :][-SAMPLES_MAX:]
         return EgoHistory(tuple(samples))
 
     def at(self, t: int) -> Odometry | None:

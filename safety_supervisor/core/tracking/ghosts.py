@@ -70,6 +70,8 @@ def _double_bounces(z: Floats, all_z: Floats) -> Bools:
     seen, other = z[ghost], sources[source]
     rate = 2 * other[:, 2]
     fits = np.abs(seen[:, 2] - rate) < RATE_OFF + RATE_SHARE * np.abs(rate)
+    if not fits.any():
+        return np.zeros(len(z), np.bool_)
     seen, other, ghost = seen[fits], other[fits], ghost[fits]
     azimuth = np.abs((seen[:, 1] - other[:, 1] + np.pi) % (2 * np.pi) - np.pi)
     fits = (azimuth < DIRECTION + 1.0 / seen[:, 0]) & (other[:, 0] < seen[:, 0])

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from safety_supervisor.core.config import Sensor, Tracking, Vehicle
-from safety_supervisor.core.world import Bools, Floats, RadarScan
+from safety_supervisor.core.world import Bools, Floats, Ints, RadarScan
 
-from .association import Detections, canonical, merged, usable
+from .association import Detections, merged, ordered, usable
 from .ego import EgoHistory, SensorPose, sensor_pose
 
 VEHICLE = Vehicle()
@@ -48,18 +48,18 @@ def observe(
     at = ego.at(measured)
     assert at is not None  # track_radar does nothing without odometry
     n = min(len(scan.range), len(scan.azimuth), len(scan.range_rate))
-    z = np.stack([scan.range[:n], scan.azimuth[:n], scan.range_rate[:n]], axis=1)
+    z = np.empty((n, 3))
+    z[:, 0], z[:, 1], z[:, 2] = scan.range[:n], scan.azimuth[:n], scan.range_rate[:n]
     good = usable(z, sensor)
-    own = np.zeros(n, np.bool_)
-    own[good] = own_body(z[good], sensor, vehicle)
-    trust = scan.trust[:n] if scan.trust is not None else None
-    if trust is not None:
-        good &= trust > 0  # NaN is no trust
-    sent = max(len(scan.range), len(scan.azimuth), len(scan.range_rate))
-    rejected, mine = sent - int(good.sum()), int((own & good).sum())
-    z[~good | own] = np.nan
-    extent = None if scan.half_width is None else _sides(scan.half_width[:n])
-    found = canonical(z, _sigma(scan, z, sensor, p), sensor, p, trust, extent)
+    if scan.trust is not None:
+        good &= scan.trust[:n] > 0  # NaN is no trust
+    rows = np.nonzero(good)[0]
+    own = own_body(z[rows], sensor, vehicle)
+    rejected, mine = max(len(scan.range), len(scan.azimuth), len(scan.range_rate)) - len(rows), int(own.sum())
+    rows = rows[~own]
+    extent = None if scan.half_width is None else _sides(scan.half_width[rows])
+    trust = None if scan.trust is None else scan.trust[rows]
+    found = ordered(z[rows], _sigma(scan, z[rows, 0], rows, sensor, p), p, trust, extent)
     found = found if scan.from_objects else merged(found, p)
     return Observation(measured, found, sensor_pose(at, sensor), sensor, rejected, mine, scan.sensor)
 
@@ -80,14 +80,14 @@ def own_body(z: Floats, sensor: Sensor, vehicle: Vehicle) -> Bools:
     return np.asarray(inside)
 
 
-def _sigma(scan: RadarScan, z: Floats, sensor: Sensor, p: Tracking) -> Floats:
-    """Return (N, 3) standard deviations: the declared ones, or larger ones that the object list gives."""
+def _sigma(scan: RadarScan, distance: Floats, rows: Ints, sensor: Sensor, p: Tracking) -> Floats:
+    """Return (N, 3) standard deviations of some rows of a scan: declared ones, or larger ones that the list gives."""
     wander = 0.0 if scan.from_objects else p.extent_sigma
-    sigma = np.empty_like(z)
-    sigma[:] = (sensor.sigma_range, sensor.sigma_azimuth, sensor.sigma_range_rate)
-    sigma[:, 1] = np.hypot(sensor.sigma_azimuth, wander / np.maximum(np.nan_to_num(z[:, 0]), 1.0))
+    sigma = np.empty((len(rows), 3))
+    sigma[:, 0], sigma[:, 2] = sensor.sigma_range, sensor.sigma_range_rate
+    sigma[:, 1] = np.hypot(sensor.sigma_azimuth, wander / np.maximum(distance, 1.0))
     if scan.sigma is not None:
-        given = scan.sigma[: len(z)]
+        given = scan.sigma[rows]
         sigma = np.maximum(sigma, np.where(np.isfinite(given) & (given > 0), given, 0.0))
     return sigma
 

@@ -257,6 +257,8 @@ class _Rows:
 
     def joined(self, other: _Rows) -> _Rows:
         """Return the rows of both."""
+        if not len(other.id):
+            return self
         return _Rows(
             np.concatenate([self.id, other.id]), np.concatenate([self.state, other.state]),
             np.concatenate([self.cov, other.cov]), np.concatenate([self.existence, other.existence]),
@@ -310,9 +312,10 @@ def _bounded(tracks: _Rows, p: Tracking) -> _Rows:
         ranked = np.lexsort((tracks.id, -tracks.existence))
         keep[ranked[p.tracks_max:]] = False
     tracks = tracks[keep]
-    if not (np.diff(tracks.id) > 0).all():
+    if not (tracks.id[1:] > tracks.id[:-1]).all():
         tracks = tracks[np.argsort(tracks.id)]
     fast = (tracks.state[:, 2] ** 2 + tracks.state[:, 3] ** 2) > p.moving_speed * p.moving_speed
     rows = np.nonzero(fast & ~tracks.moved)[0]
-    tracks.moved[rows] = _moving(tracks.state[rows, 2:], tracks.cov[rows], p)
+    if len(rows):
+        tracks.moved[rows] = _moving(tracks.state[rows, 2:], tracks.cov[rows], p)
     return tracks
