@@ -7,9 +7,10 @@ from types import SimpleNamespace as Message
 
 import numpy as np
 import pytest
-from builders import FRONT, Drive, T, config, plan
+from builders import FRONT, Drive, T, config, ego, plan
 
 from safety_supervisor import messages
+from safety_supervisor.core import supervisor
 from safety_supervisor.core.config import ConfigError
 from safety_supervisor.core.world import Code, Mode, Plan
 
@@ -97,3 +98,10 @@ def test_candidates_have_topics_of_their_own_and_their_place_in_the_order():
     assert read.candidate == 2
     with pytest.raises(ConfigError, match="named for both plan and plan_1"):
         messages.bindings(config({"inputs.candidates": "policy/trajectory"}))
+
+
+def test_an_older_candidate_does_not_take_the_place_of_a_newer_one():
+    newer, older = replace(plan(t=T), candidate=2), replace(plan(t=T - 10**8), candidate=2)
+    known = supervisor._with_candidate((), newer, ego(), CONFIG)
+    assert supervisor._with_candidate(known, older, ego(), CONFIG) == known
+    assert supervisor._with_candidate(known, replace(newer, t=T + 1), ego(t=T + 1), CONFIG)[0][0].t == T + 1

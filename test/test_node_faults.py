@@ -182,7 +182,7 @@ def test_a_machine_that_is_too_busy_is_noticed(start, domain):
 
 
 def test_after_a_late_tick_what_waited_is_read_first(start, domain):
-    """The machine takes the node's time away, nothing else: ego's motion is known, so it is no UNABLE."""
+    """The machine takes the node's time away, nothing else: ego's motion is known, so it stops, and says why."""
     process = start(**{**QUICK, "health__odometry_timeout": 0.7, "health__clock_jump": 10.0})
     with harness.world(domain, speed=10.0, gap=5000.0) as world:
         assert world.configure()
@@ -196,7 +196,7 @@ def test_after_a_late_tick_what_waited_is_read_first(start, domain):
                 process.popen.send_signal(signal.SIGCONT)
             assert world.run(lambda: world.found("LOOP_STALLED")), world.decisions[-1]["health"]
             late = next(d for d in world.decisions[seen:] if "LOOP_STALLED" in json.dumps(d["health"]))
-            assert late["mode"] == "COMFORT_STOP", (late["reasons"], late["health"])
+            assert late["mode"] in STOPS, (late["reasons"], late["health"])
 
 
 def value(world, key):
