@@ -15,7 +15,7 @@ import copy
 import sys
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from safety_supervisor.core import arbitration, envelopes, motion
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.world import Mode, Severity
 from safety_supervisor.prove import claims, engine, solvers
+from safety_supervisor.prove.claims import Claim
 
 PROOFS = vehicle_file.share_dir("proofs")
 SOURCES = {name: Path(m.__file__).read_text(encoding="utf-8") for name, m in
@@ -36,8 +37,6 @@ EDGES = {ast.Gt: ast.GtE, ast.Lt: ast.LtE, ast.GtE: ast.Gt, ast.LtE: ast.Lt}
 ENUMS = {"Mode": Mode, "Severity": Severity}
 TABLE = "the tables"
 """Stands for what is outside of functions."""
-TABLES = {TABLE, "next_mode", "_from_standstill", "arbitrate", "_debounced", "rebased"}
-"""What claims decide by trying every case."""
 JUDGES = {
     "braking_distance": ("LON-6", "OPP-2"), "fallback_distance": ("FALL-4", "FALL-1"), "_doubling": ("NEAR-1",),
     "fallback_duration": ("FALL-4",), "_bounds": ("FALL-4", "LON-7", "LON-6"), "_delay": ("FALL-4",),
@@ -183,10 +182,9 @@ def install(module: str, tree: ast.Module) -> None:
         setattr(core, name, made)
 
 
-def killer(function: str, config: Config) -> str | None:
-    """Return the claim that tells the installed mutant from the original."""
-    table = function in TABLES
-    found = {c.id: c for c in claims.load(PROOFS) if c.exhaustive == table or c.id == "STOP-5"}
+def killer(function: str, config: Config, wanted: Callable[[Claim], bool]) -> str | None:
+    """Return the first of the wanted claims that tells the present code from the original, those in JUDGES first."""
+    found = {c.id: c for c in claims.load(PROOFS) if wanted(c)}
     first = [id_ for id_ in JUDGES.get(function, ()) if id_ in found]
     for id_ in [*first, *(id_ for id_ in found if id_ not in first)]:
         for scope in reversed(found[id_].scopes):
@@ -194,6 +192,11 @@ def killer(function: str, config: Config) -> str | None:
             if outcome.result == engine.REFUTED or "does not run on this code" in outcome.detail:
                 return id_
     return None
+
+
+def about(enumerations: bool) -> Callable[[Claim], bool]:
+    """Return which claims speak: enumerations about arbitration, all others about margins; STOP-5 about both."""
+    return lambda c: c.exhaustive == enumerations or c.id == "STOP-5"
 
 
 def main(argv: list[str]) -> int:
@@ -212,7 +215,7 @@ def main(argv: list[str]) -> int:
         if text in EQUIVALENT:
             continue
         install(module, tree)
-        by = killer(function, config)
+        by = killer(function, config, about(enumerations=module == "arbitration"))
         survivors += by is None
         print(f"{by or 'SURVIVES':10} {text}", flush=True)
     print(f"{len(chosen)} mutants, {survivors} survive")

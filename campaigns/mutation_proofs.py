@@ -32,21 +32,14 @@ def killer(mutant: str, pattern: str) -> str | None:
     import mutants
 
     from safety_supervisor import vehicle_file
-    from safety_supervisor.prove import claims, engine, solvers
+    from safety_supervisor.prove import solvers
 
     os.environ["MUTANT_UNDER_TEST"] = mutant
     solvers.NLSAT_MS = solvers.DEFAULT_MS = QUERY_MS
     config = vehicle_file.load(vehicle_file.vehicles()["passenger_car"])
-    found = {c.id: c for c in claims.load(mutants.PROOFS) if fnmatch(c.id, pattern)}
-    if pattern == "*":  # enumerations speak about arbitration, save the one about the command of a stop
-        found = {id_: c for id_, c in found.items() if not c.exhaustive or id_ == "STOP-5"}
-    first = [id_ for id_ in mutants.JUDGES.get(function_of(mutant), ()) if id_ in found]
-    for id_ in [*first, *(id_ for id_ in found if id_ not in first)]:
-        for scope in reversed(found[id_].scopes):
-            outcome = engine._guarded(found[id_], scope, config, None)
-            if outcome.result == engine.REFUTED or "does not run on this code" in outcome.detail:
-                return id_
-    return None
+    # Under "*" it is a function of margins: enumerations speak about arbitration.
+    wanted = mutants.about(enumerations=False) if pattern == "*" else lambda c: fnmatch(c.id, pattern)
+    return mutants.killer(function_of(mutant), config, wanted)
 
 
 def _asked(mutant: str, pattern: str, answer: multiprocessing.SimpleQueue[str | None]) -> None:

@@ -77,8 +77,8 @@ def scenario(claim: str, title: str, values: Mapping[str, float], config: Config
 
     `config` holds the parameters of the counterexample, `changed` those that differ from the vehicle file.
     """
-    make = FAMILIES.get(claim.partition("-")[0]) if claim not in MODES_TOO else _modes
-    if make is None or claim in FILES:
+    make = FAMILIES.get(claim, FAMILIES.get(claim.partition("-")[0]))
+    if make is None:
         raise NoSituationError("this claim is about no object on a road")
     made = make(values, config, _commanded(config, changed))
     if not made["duration"] <= DURATION_MAX:
@@ -253,7 +253,7 @@ def _grip(values: Mapping[str, float], config: Config, f: Fallback) -> dict[str,
     if "deceleration left" in values:  # the bend cuts both, what is assumed and what is commanded
         left = max(values["deceleration left"], LEAST)
         e = replace(config.envelope, assumed_brake=min(config.envelope.assumed_brake, left))
-        speed = math.sqrt(2 * ORDINARY_WAY * min(left, e.assumed_brake))
+        speed = math.sqrt(2 * ORDINARY_WAY * e.assumed_brake)
         return _standing(speed, e, _ramp(min(f.emergency_deceleration, left), f.emergency_jerk), config, f)
     if "load" in values:
         mass, slope = config.vehicle.mass + values["load"], GRAVITY * values["sine of the slope"]
@@ -332,15 +332,12 @@ def _ramp(deceleration: float, jerk: float) -> Knots:
     return [(0.0, 0.0), (abs(deceleration) / jerk, -deceleration)]
 
 
-FAMILIES: Mapping[str, Callable[[Mapping[str, float], Config, Fallback], dict[str, Any]]] = {
+FAMILIES: Mapping[str, Callable[[Mapping[str, float], Config, Fallback], dict[str, Any]] | None] = {
     "LON": _along, "FALL": _along, "APP": _along, "OPP": _along, "FEA": _along, "UNC": _along, "FLT": _along,
     "SEP": _separation, "CLS": _separation, "NEAR": _near, "TTC": _ttc, "LAT": _lateral, "CRS": _crossing,
-    "GRIP": _grip, "STOP": _stop, "ARB": _modes,
+    "GRIP": _grip, "STOP": _stop, "ARB": _modes, "STOP-6": _modes, "GRIP-6": None,
 }  # fmt: skip
-"""How the claims of each file are shown."""
-MODES_TOO = ("STOP-6",)
-FILES = ("GRIP-6",)
-"""Claims about what the loader accepts: no motion."""
+"""How the claims of each file are shown, single ones otherwise; GRIP-6 is about what the loader accepts."""
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------

@@ -149,18 +149,17 @@ class Meter:
         self._last: int | None = None
         self._began = 0
 
-    def is_late(self, now: int) -> bool:
-        """Whether a tick that starts at `now` [ns] comes later after the one before than is allowed."""
-        return self._last is not None and now - self._last > self._limit
+    def behind(self, now: int) -> int:
+        """By how much [ns] a tick that starts at `now` comes later after the one before than is allowed; 0 in time."""
+        return 0 if self._last is None else max(now - self._last - self._limit, 0)
 
     def begin(self, now: int) -> None:
         """A tick starts at `now` [ns], on any clock that does not jump."""
         if self._last is not None:
             self._period_error_ms[self.ticks % KEPT] = abs(now - self._last - self._period) / 1e6
-        if self._last is not None and self.is_late(now):
+        if late := self.behind(now) / 1e6:
             self.late += 1
             self.overrun = True
-            late = (now - self._last - self._limit) / 1e6
             self.late_ms_max = late if late > self.late_ms_max else self.late_ms_max
         self._last = now
         self._began = time.perf_counter_ns()

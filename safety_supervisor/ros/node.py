@@ -215,7 +215,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
             return
         self._last_tick = time.monotonic_ns()
         simulated = self.get_clock().ros_time_is_active
-        if session.meter.is_late(self._last_tick) and not simulated:
+        if session.meter.behind(self._last_tick) and not simulated:
             take_waiting(session)
         now = session.clock.now()
         session.meter.begin(now if simulated else self._last_tick)
