@@ -96,7 +96,8 @@ campaign: $(TEST_VENV)/.installed-campaign ## many hours: fuzzing, faults, mutat
 	mkdir -p build
 	failed=0; \
 	$(TEST_VENV)/bin/python campaigns/fuzz.py --record || failed=1; \
-	$(TEST_VENV)/bin/safety-supervisor campaign faults --jobs $(CAMPAIGN_JOBS) --json build/faults.json || failed=1; \
+	$(TEST_VENV)/bin/safety-supervisor campaign faults --jobs $(CAMPAIGN_JOBS) --json build/faults.json \
+	  --resume build/faults.jsonl || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/evidence.py faults build/faults.json || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/mutation.py --jobs $(CAMPAIGN_JOBS) --record || failed=1; \
 	$(TEST_VENV)/bin/python benchmarks/mutants.py || failed=1; \

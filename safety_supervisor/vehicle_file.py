@@ -158,6 +158,11 @@ def core_digest() -> str:
     return _source_digest(PACKAGE / "core")
 
 
+def package_digest() -> str:
+    """SHA-256 of the normalised source of the whole package: what figures of a campaign belong to."""
+    return _source_digest(PACKAGE)
+
+
 def claims_digest() -> str:
     """SHA-256 of the normalised source of the claims, so that a certificate says what it is a certificate of.
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from safety_supervisor import cli, vehicle_file
-from safety_supervisor.campaign import matrix, stated, table
+from safety_supervisor.campaign import matrix, stated, stored, table
 from safety_supervisor.campaign.clock import CLOCKS
 from safety_supervisor.campaign.faults import FAULTS, INAPPLICABLE, NAMES, Stream
 from safety_supervisor.campaign.matrix import Cell, Observed
 from safety_supervisor.campaign.readings import Reading, channels
 from safety_supervisor.campaign.tamper import CLOCK, Faulty
+from safety_supervisor.core.config import with_values
 from safety_supervisor.core.world import nanoseconds
 from safety_supervisor.messages import Gatherer
 from safety_supervisor.scenarios.run import EPOCH
@@ -221,6 +222,34 @@ def test_the_command_writes_cells_and_says_what_does_not_hold(tmp_path, capsys):
     assert data["runs"] == 1
     assert data["matrix"][0]["holds"] is True
     assert "us_front_left" in capsys.readouterr().out
+
+
+def test_a_matrix_that_was_stopped_goes_on_and_comes_out_the_same(tmp_path, capsys, monkeypatch):
+    kept = tmp_path / "runs.jsonl"
+    words = ["campaign", "faults", "--only", "us_front_left:nan", "--resume", str(kept), "--json"]
+    assert cli.main([*words, str(tmp_path / "one.json")]) == 0
+    lines = kept.read_text().splitlines()
+    assert len(lines) > 1
+    kept.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:50])  # stopped in the middle of a line
+    observe, calls = matrix.observe, []
+    monkeypatch.setattr(matrix, "observe", lambda *job: calls.append(job) or observe(*job))
+    assert cli.main([*words, str(tmp_path / "two.json")]) == 0
+    assert len(calls) == 1
+    assert (tmp_path / "one.json").read_text() == (tmp_path / "two.json").read_text()
+    assert cli.main([*words, str(tmp_path / "three.json")]) == 0
+    assert len(calls) == 1
+    capsys.readouterr()
+
+
+def test_control_runs_of_other_code_or_parameters_do_not_count(tmp_path, monkeypatch):
+    cell, situation = Cell("plan", "plan", "nan"), matrix.SITUATIONS[0]
+    path = tmp_path / "runs.jsonl"
+    with stored.Writer(path, CONFIG) as writer:
+        writer.add(cell, situation, observed())
+    assert stored.load(path, CONFIG) == {stored.key(cell, situation): observed()}
+    assert stored.load(path, with_values(CONFIG, {"odd.speed_max": 31.0})) == {}
+    monkeypatch.setattr(vehicle_file, "package_digest", lambda: "other code")
+    assert stored.load(path, CONFIG) == {}
 
 
 @pytest.mark.parametrize("words", [["--only", "lidar"], ["--jobs", "0"], ["--sample", "x"]])

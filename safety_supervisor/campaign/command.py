@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import random
@@ -14,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from safety_supervisor import vehicle_file
-from safety_supervisor.campaign import matrix, table
+from safety_supervisor.campaign import matrix, stored, table
 from safety_supervisor.campaign.matrix import Cell, Observed, Situation
 from safety_supervisor.core.config import Config, ConfigError
 
@@ -29,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     faults.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes (default: 1)")
     faults.add_argument("--sample", type=_count, metavar="N", help="only N runs, chosen by a fixed seed")
     faults.add_argument("--only", metavar="INPUT[:FAULT]", help="only the cells of an input, or one cell")
+    faults.add_argument("--resume", type=Path, metavar="FILE", help="write each run there as it ends, and take those "
+                        "that stand there already, of the same code and parameters, instead of running them again")
     faults.add_argument("--config", type=Path, metavar="FILE", help="vehicle file (default: passenger_car.yaml)")
 
 
@@ -42,7 +45,13 @@ def run(args: argparse.Namespace) -> int:
     jobs = [(c, s, config) for c in chosen if matrix.inapplicable(c) is None for s in matrix.situations(c)]
     if args.sample is not None and args.sample < len(jobs):
         jobs = sorted(random.Random(0).sample(jobs, args.sample), key=jobs.index)
-    seen = list(_observed(jobs, args.jobs))
+    done = stored.load(args.resume, config) if args.resume else {}
+    with stored.Writer(args.resume, config) if args.resume else contextlib.nullcontext() as writer:
+        for job, observed in _observed([job for job in jobs if stored.key(*job[:2]) not in done], args.jobs):
+            done[stored.key(*job[:2])] = observed
+            if writer:
+                writer.add(*job[:2], observed)
+    seen = [(cell, done[stored.key(cell, situation)]) for cell, situation, _ in jobs]
     rows = [table.record(cell, [o for c, o in seen if c == cell]) for cell in chosen]
     result: dict[str, Any] = table.summary(rows)
     print("\n".join(table.lines(rows)))
@@ -63,18 +72,17 @@ def _wanted(cell: Cell, only: str | None) -> bool:
     return only is None or only in (cell.source, cell.name)
 
 
-def _observed(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Cell, Observed]]:
+def _observed(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Observed]]:
     quiet = not sys.stderr.isatty()
-    if processes == 1:
+    if processes == 1 or len(jobs) < 2:
         yield from tqdm(map(_work, jobs), total=len(jobs), unit="run", disable=quiet)
         return
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         yield from tqdm(pool.imap(_work, jobs, chunksize=4), total=len(jobs), unit="run", disable=quiet)
 
 
-def _work(job: Job) -> tuple[Cell, Observed]:
-    cell, situation, config = job
-    return cell, matrix.observe(cell, situation, config)
+def _work(job: Job) -> tuple[Job, Observed]:
+    return job, matrix.observe(*job)
 
 
 def _count(text: str) -> int:
