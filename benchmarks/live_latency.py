@@ -309,6 +309,7 @@ def measure(seconds: float, priority: int, folder: Path) -> dict[str, Any]:
         listener.change(1)
         listener.change(3)
         listener.until(lambda: len(listener.decisions) > 100, "decisions")
+        listener.until(lambda: b'"radar/r0"' in listener.decisions[-1][1], "a decision about a radar scan")
         length = len(listener.decisions[-1][1])
         listener.listen(SETTLE, length)
         listener.echoes.clear()

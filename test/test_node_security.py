@@ -54,7 +54,7 @@ def test_the_policy_allows_what_the_nodes_do_and_nothing_else(monkeypatch, tmp_p
     )
     try:
         with harness.world(domain) as world:
-            assert world.configure()
+            assert world.configure(), process.said
             for node in ("safety_supervisor", "command_gate"):
                 assert world.run(lambda node=node: (node, "/") in world.node.get_node_names_and_namespaces())
                 rights = allowed(node)

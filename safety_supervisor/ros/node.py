@@ -213,8 +213,10 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         session = self._session
         if session is None or not self._active:
             return
-        self._last_tick = time.monotonic_ns()
         simulated = self.get_clock().ros_time_is_active
+        if simulated and session.loop.decision is not None and session.clock.now() == session.loop.decision.t:
+            return  # a timer that catches up: time has not gone on, so there is nothing to decide
+        self._last_tick = time.monotonic_ns()
         if session.meter.behind(self._last_tick) and not simulated:
             take_waiting(session)
         now = session.clock.now()
