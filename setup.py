@@ -129,10 +129,10 @@ setup(
     entry_points={
         "console_scripts": [
             "safety-supervisor = safety_supervisor.cli:main",
-            "supervisor_node = safety_supervisor.ros.node:main",
-            "command_gate = safety_supervisor.ros.command_gate:main",
-            "twist_adapter = safety_supervisor.ros.twist_adapter:main",
-            "autoware_adapter = safety_supervisor.ros.autoware_adapter:main",
+            "supervisor_node = safety_supervisor.ros.start:supervisor_node",
+            "command_gate = safety_supervisor.ros.start:command_gate",
+            "twist_adapter = safety_supervisor.ros.start:twist_adapter",
+            "autoware_adapter = safety_supervisor.ros.start:autoware_adapter",
         ],
     },
 )

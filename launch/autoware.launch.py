@@ -15,10 +15,10 @@ from typing import Any
 
 from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, SetRemap
 
 from launch import LaunchDescription
+from safety_supervisor.ros import launch_arguments
 
 PACKAGE = "safety_supervisor"
 SUPERVISOR = Path(__file__).with_name("supervisor.launch.py")
@@ -33,7 +33,7 @@ OWN = {
 PASSED = {
     "vehicle": ("passenger_car", "name of a vehicle file of this package"),
     "vehicle_file": ("", "path of a vehicle file; it stands before `vehicle`"),
-    "shadow": ("false", "judge and publish decisions, but command nothing"),
+    "shadow": ("false", "judge and publish decisions; everything is passed as it comes"),
     "allow_unproved": ("false", "arm without a proof certificate: simulation and tests only"),
     "use_sim_time": ("false", "tick on /clock"),
     "respawn": ("false", "start a node again when it dies"),
@@ -61,9 +61,8 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _nodes(context: Any) -> list[Any]:
-    values = {name: LaunchConfiguration(name).perform(context) for name in OWN | PASSED}
-    if values["messages"] not in ("autoware", "standard"):
-        raise ValueError(f"messages:={values['messages']} is not understood, expected autoware or standard")
+    values = launch_arguments.checked(OWN | PASSED, context.launch_configurations)
+    launch_arguments.different(values, "trajectory_in", "trajectory_out")
     native = values["messages"] == "autoware"
     passed = {name: values[name] for name in PASSED}
     passed |= {"plan_type": "autoware", "driver_type": "autoware"} if native else {}
@@ -73,8 +72,8 @@ def _nodes(context: Any) -> list[Any]:
     remaps = [SetRemap(src=topic, dst=values[name]) for name, topic in SUPERVISED.items()]
     adapter = Node(
         package=PACKAGE, executable="autoware_adapter", name="autoware_adapter", output="screen",
-        parameters=[{"messages": values["messages"], "use_sim_time": values["use_sim_time"] == "true"}],
-        remappings=[*SYSTEM.items(), ("trajectory_out", values["trajectory_out"])],
+        parameters=[{"messages": values["messages"]} | {n: values[n] == "true" for n in ("use_sim_time", "shadow")}],
+        remappings=[*SYSTEM.items(), *((name, values[name]) for name in ("trajectory_in", "trajectory_out"))],
         respawn=values["respawn"] == "true", respawn_delay=1.0,
     )  # fmt: skip
     return [GroupAction([*remaps, supervisor]), adapter]

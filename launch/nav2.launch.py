@@ -17,6 +17,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
+from safety_supervisor.ros import launch_arguments
 
 PACKAGE = "safety_supervisor"
 SUPERVISOR = Path(__file__).with_name("supervisor.launch.py")
@@ -29,7 +30,7 @@ OWN = {
 PASSED = {
     "vehicle_file": (str(EXAMPLE), "path of a vehicle file; the default is an example to start from"),
     "namespace": ("", "namespace of the nodes and of all their relative topics"),
-    "shadow": ("false", "judge and publish decisions, but command nothing"),
+    "shadow": ("false", "judge and publish decisions; everything is passed as it comes"),
     "allow_unproved": ("false", "arm without a proof certificate: simulation and tests only"),
     "use_sim_time": ("false", "tick on /clock"),
     "respawn": ("false", "start a node again when it dies"),
@@ -46,14 +47,19 @@ def generate_launch_description() -> LaunchDescription:
     supervisor = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SUPERVISOR)), launch_arguments=passed.items()
     )
-    return LaunchDescription([*declared, supervisor, OpaqueFunction(function=_adapter)])
+    check = OpaqueFunction(function=_check)  # before anything starts
+    return LaunchDescription([*declared, check, supervisor, OpaqueFunction(function=_adapter)])
+
+
+def _check(context: Any) -> list[Any]:
+    values = launch_arguments.checked(OWN | PASSED, context.launch_configurations)
+    launch_arguments.different(values, "cmd_vel_in", "cmd_vel_out")
+    return []
 
 
 def _adapter(context: Any) -> list[Any]:
-    values = {name: LaunchConfiguration(name).perform(context) for name in OWN | PASSED}
-    if values["stamped"] not in ("true", "false"):
-        raise ValueError(f"stamped:={values['stamped']} is not understood, expected true or false")
-    parameters = {"stamped": values["stamped"] == "true", "use_sim_time": values["use_sim_time"] == "true"}
+    values = launch_arguments.checked(OWN | PASSED, context.launch_configurations)
+    parameters = {name: values[name] == "true" for name in ("stamped", "use_sim_time", "shadow")}
     return [
         Node(
             package=PACKAGE, executable="twist_adapter", name="twist_adapter", namespace=values["namespace"],

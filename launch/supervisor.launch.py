@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchDescription
 from safety_supervisor import vehicle_file
+from safety_supervisor.ros import launch_arguments
 
 PACKAGE = "safety_supervisor"
 ARGUMENTS = {
     "vehicle": ("passenger_car", "name of a vehicle file of this package"),
     "vehicle_file": ("", "path of a vehicle file; it stands before `vehicle`"),
     "namespace": ("", "namespace of the nodes and of all their relative topics"),
-    "shadow": ("false", "judge and publish decisions, but command nothing"),
+    "shadow": ("false", "judge and publish decisions, command nothing; the gate passes every plan as it comes"),
     "allow_unproved": ("false", "arm without a proof certificate: simulation and tests only"),
     "plan_type": ("trajectory", "message type of the plan: trajectory, path or autoware"),
     "driver_type": ("bool", "message type of the takeover: bool or autoware"),
@@ -48,7 +48,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _nodes(context: Any) -> list[Any]:
-    values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    values = launch_arguments.checked(ARGUMENTS, context.launch_configurations)
     common = {
         "package": PACKAGE,
         "namespace": values["namespace"],
@@ -58,9 +58,10 @@ def _nodes(context: Any) -> list[Any]:
         "respawn_delay": 1.0,
         "ros_arguments": ["--log-level", values["log_level"]],
     }
-    shared = {"vehicle_file": str(_vehicle(values)), "use_sim_time": _flag(values, "use_sim_time")}
-    own: dict[str, Any] = {name: _flag(values, name) for name in ("shadow", "allow_unproved", "autostart")}
-    own |= {name: values[name] for name in ("plan_type", "driver_type", "recorder_folder")}
+    shared: dict[str, Any] = {name: _flag(values, name) for name in ("use_sim_time", "shadow")}
+    shared |= {"vehicle_file": str(_vehicle(values)), "plan_type": values["plan_type"]}
+    own: dict[str, Any] = {name: _flag(values, name) for name in ("allow_unproved", "autostart")}
+    own |= {name: values[name] for name in ("driver_type", "recorder_folder")}
     supervisor = LifecycleNode(
         executable="supervisor_node", name="safety_supervisor", parameters=[shared | own], **common
     )
@@ -71,10 +72,7 @@ def _nodes(context: Any) -> list[Any]:
 
 
 def _flag(values: dict[str, str], name: str) -> bool:
-    text = values[name].lower()
-    if text not in ("true", "false"):
-        raise ValueError(f"{name}:={values[name]} is not understood, expected true or false")
-    return text == "true"
+    return values[name] == "true"
 
 
 def _vehicle(values: dict[str, str]) -> Path:

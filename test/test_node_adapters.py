@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from types import SimpleNamespace as Ns
 
 import numpy as np
@@ -258,5 +259,86 @@ def test_a_parameter_that_does_not_exist_is_refused_by_name(monkeypatch, tmp_pat
     try:
         assert process.popen.wait(harness.PATIENCE) == 2
         assert "unknown parameter silense = 1.0, did you mean silence?" in process.said
+    finally:
+        process.close()
+
+
+# --- shadow mode and the first words -----------------------------------------------------------------------------
+
+
+SHADOWS = {"command_gate": ("-p", f"vehicle_file:={harness.VEHICLE}"), "twist_adapter": (),
+           "autoware_adapter": ("-p", "messages:=standard")}  # fmt: skip
+
+
+@pytest.mark.xdist_group("node")
+@pytest.mark.timeout(150)
+def test_in_shadow_mode_everything_is_passed_as_it_comes(monkeypatch, tmp_path):
+    domain = harness.environment(monkeypatch, tmp_path)
+    started = {
+        name: harness.Process(tmp_path, f"safety_supervisor.ros.{name}", "--ros-args", "-p", "shadow:=true", *more)
+        for name, more in SHADOWS.items()
+    }
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    node = rclpy.create_node("policy", context=context)
+    executor = rclpy.executors.SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    plan = trajectory(arc(3.0, 0.1, 7, 2.0), Frames())
+    twist = Twist()
+    twist.linear.x, twist.angular.z, twist.linear.y = 0.4, 0.2, 0.1
+    says = [(node.create_publisher(MultiDOFJointTrajectory, topic, 1), plan)
+            for topic in ("policy/trajectory", "trajectory_in")]  # fmt: skip
+    says.append((node.create_publisher(Twist, "cmd_vel_in", 1), twist))
+    heard = {}
+    for topic in ("command_gate/trajectory", "trajectory_out"):
+        hear = lambda raw, topic=topic: heard.setdefault(topic, []).append(bytes(raw))  # noqa: E731
+        node.create_subscription(MultiDOFJointTrajectory, topic, hear, 10, raw=True)
+    node.create_subscription(Twist, "cmd_vel_out", lambda m: heard.setdefault("cmd_vel_out", []).append(m), 10)
+
+    def turn():
+        for publisher, message in says:
+            publisher.publish(message)
+        return len(heard) == 3 and all(len(messages) > 3 for messages in heard.values())
+
+    try:
+        assert harness.run_until(executor, turn), {topic: len(said) for topic, said in heard.items()}
+        assert {*heard["command_gate/trajectory"], *heard["trajectory_out"]} >= {plan}
+        assert all(message == twist for message in heard["cmd_vel_out"])
+        # The twist adapter's own plans reach the gate too, as the policy's.
+        assert heard["command_gate/trajectory"].count(plan) > 0
+        for name, process in started.items():
+            assert process.stop() == 0
+            assert "SHADOW: " in process.said
+            assert "listens to /" in process.said, name
+            assert "; publishes /" in process.said, name
+    finally:
+        for process in started.values():
+            process.close()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "said"),
+    [
+        ("command_gate", SHADOWS["command_gate"], " s of silence the last fallback is executed"),
+        ("twist_adapter", (), "a supervisor silent for 0.3 s stops the base"),
+        ("autoware_adapter", SHADOWS["autoware_adapter"], "a supervisor silent for 0.5 s counts as not available"),
+    ],
+)
+@pytest.mark.xdist_group("node")
+@pytest.mark.timeout(90)
+def test_the_first_line_names_topics_and_timeout(monkeypatch, tmp_path, module, words, said):
+    harness.environment(monkeypatch, tmp_path)
+    process = harness.Process(tmp_path, f"safety_supervisor.ros.{module}", "--ros-args", *words)
+    try:
+        end = time.monotonic() + harness.PATIENCE
+        while said not in process.said and time.monotonic() < end:
+            time.sleep(0.05)
+        (line,) = [line for line in process.said.splitlines() if said in line]
+        assert "listens to " in line
+        assert "/safety_supervisor/trajectory" in line
+        assert "SHADOW" not in line
     finally:
         process.close()

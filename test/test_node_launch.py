@@ -131,3 +131,80 @@ def test_it_starts_the_supervisor_and_the_gate_on_request(launch_file):
 def test_a_wrong_argument_is_refused_by_name(launch_file, name, value):
     with pytest.raises(ValueError, match=f"{name}:={value}"):
         entities(launch_file, **{name: value})
+
+
+# --- the values, checked before anything starts ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def arguments():
+    return pytest.importorskip("safety_supervisor.ros.launch_arguments", reason="needs ROS 2")
+
+
+DEFAULTS = {"shadow": "false", "plan_type": "trajectory", "log_level": "info", "vehicle": "passenger_car"}
+
+
+def test_flags_and_choices_are_understood_in_any_case(arguments):
+    given = DEFAULTS | {"shadow": "True", "log_level": "WARN", "vehicle": "My_Car", "of_another_launch_file": "x"}
+    assert arguments.checked(DEFAULTS, given) == DEFAULTS | {"shadow": "true", "log_level": "warn", "vehicle": "My_Car"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("shadow", "yes", "shadow:=yes is not understood, expected true or false"),
+        ("plan_type", "pth", "is not understood, expected trajectory or path or autoware, did you mean path?"),
+        ("log_level", "inof", "did you mean info?"),
+        ("shadwo", "true", "shadwo:=true is no argument, did you mean shadow?"),
+        ("vehicel", "x", "vehicel:=x is no argument, did you mean vehicle?"),
+    ],
+)
+def test_what_is_not_understood_is_one_line_that_names_the_argument(arguments, name, value, said):
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
+        arguments.checked(DEFAULTS, DEFAULTS | {name: value})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["use_namespace", "use_respawn", "params_file", "map", "gate"])
+def test_control_arguments_of_an_including_launch_file_pass(arguments, name):
+    known = {*DEFAULTS, "namespace", "respawn"}
+    given = DEFAULTS | {"namespace": "", "respawn": "false", name: "anything"}
+    assert arguments.checked(known, given).keys() == known
+
+
+def test_a_command_that_would_come_back_as_one_is_refused(arguments):
+    arguments.different({"cmd_vel_in": "a", "cmd_vel_out": "b"}, "cmd_vel_in", "cmd_vel_out")
+    with pytest.raises(ValueError, match="cmd_vel_in:=/a and cmd_vel_out:=a are one topic"):
+        arguments.different({"cmd_vel_in": "/a", "cmd_vel_out": "a"}, "cmd_vel_in", "cmd_vel_out")
+
+
+@pytest.mark.parametrize("file", FILES, ids=[f.name for f in FILES])
+def test_every_argument_with_few_values_is_checked(arguments, file):
+    tables = [constant(file, name) for name in ("ARGUMENTS", "OWN", "PASSED") if f"\n{name} = " in file.read_text()]
+    defaults = {name: ast.literal_eval(value.elts[0]) for table in tables for name, value in table.items()
+                if isinstance(value.elts[0], ast.Constant)}  # fmt: skip
+    flags = {name for name, default in defaults.items() if default in ("true", "false")}
+    assert flags <= {*arguments.FLAGS}
+    assert arguments.checked(defaults, defaults) == defaults
+    assert "launch_arguments.checked(" in file.read_text()
+
+
+# --- the entry points -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [(KeyboardInterrupt(), 130, "interrupted before"), (ImportError("No module named 'rclpy'"), 2, "is ROS 2 sourced")],
+)
+def test_a_node_that_cannot_be_imported_is_one_line(monkeypatch, capsys, error, code, said):
+    from safety_supervisor.ros import start
+
+    def failing(name):
+        raise error
+
+    monkeypatch.setattr(start.importlib, "import_module", failing)
+    for entry in (start.supervisor_node, start.command_gate, start.twist_adapter, start.autoware_adapter):
+        assert entry() == code
+        err = capsys.readouterr().err
+        assert said in err
+        assert err.count("\n") == 1

@@ -32,6 +32,7 @@ NAME = "autoware_adapter"
 KIND = "trajectory_msgs/msg/MultiDOFJointTrajectory"
 PARAMETERS: dict[str, tuple[Any, str]] = {
     "messages": ("autoware", "autoware, or standard: std_msgs and std_srvs in their place"),
+    "shadow": (False, "pass the trajectories on trajectory_in as they come; the supervisor only judges"),
     "silence": (0.5, "the supervisor counts as not available when it is silent for this long [s]"),
 }
 NORMAL, MRM_OPERATING, MRM_SUCCEEDED, MRM_FAILED = 1, 2, 3, 4
@@ -128,6 +129,7 @@ class AutowareAdapter(Node):  # type: ignore[misc]  # rclpy counts as untyped
         super().__init__(NAME, **options)
         values = declared(self, PARAMETERS)
         self._standard = values["messages"] == "standard"
+        self._shadow = bool(values["shadow"])
         self._silence = round(float(values["silence"]) * 1e9)
         self._kinds = message_kinds(str(values["messages"]))
         self._operating: set[str] = set()
@@ -140,12 +142,21 @@ class AutowareAdapter(Node):  # type: ignore[misc]  # rclpy counts as untyped
         self._status = {name: make(self._kinds["status"], f"{name}/status", latest) for name in REQUESTS}
         self._request = make(UInt8, messages.MRM_TOPIC, 5)
         listen = self.create_subscription
-        listen(MultiDOFJointTrajectory, "safety_supervisor/trajectory", self._on_trajectory, latest, raw=True)
-        listen(String, "safety_supervisor/decision", self._on_decision, 1)
+        passed = self._trajectory.publish
+        heard = [
+            listen(self._kinds["trajectory"], "trajectory_in", passed, latest, raw=True) if self._shadow else
+            listen(MultiDOFJointTrajectory, "safety_supervisor/trajectory", self._on_trajectory, latest, raw=True),
+            listen(String, "safety_supervisor/decision", self._on_decision, 1),
+        ]
         for name in REQUESTS:
             answer = self._operator(name)
             self.create_service(self._kinds["operate"], f"{name}/operate", answer)
         self.create_timer(0.1, self._on_timer)
+        said = [self._trajectory, self._state, self._hazard, self._request, *self._status.values()]
+        silence = f"a supervisor silent for {values['silence']:g} s counts as not available"
+        silence = "SHADOW: trajectories are passed as they come" if self._shadow else silence
+        kinds = f"messages: {values['messages']}"
+        self.get_logger().info(f"{process.connections(heard, said)}; {kinds}; {silence}")
 
     def farewell(self) -> None:
         """Nothing to leave behind: silence means stop."""
@@ -162,6 +173,8 @@ class AutowareAdapter(Node):  # type: ignore[misc]  # rclpy counts as untyped
         decision = json.loads(message.data)
         self._heard = time.monotonic_ns()
         (state, behaviour), hazard = mrm(decision), bool(decision["hazard_lights"])
+        if self._shadow:  # nothing is done about what is decided
+            (state, behaviour), hazard = (NORMAL, NONE), False
         if self._standard:
             self._state.publish(String(data=json.dumps({"state": state, "behavior": behaviour})))
             self._hazard.publish(Bool(data=hazard))
@@ -179,13 +192,14 @@ class AutowareAdapter(Node):  # type: ignore[misc]  # rclpy counts as untyped
             self._request.publish(UInt8(data=messages.REQUESTS.index(strongest)))
             answer = response if self._standard else response.response
             answer.success = self._available()
-            answer.message = "" if answer.success else "the supervisor is silent"
+            why_not = "the supervisor is in shadow mode" if self._shadow else "the supervisor is silent"
+            answer.message = "" if answer.success else why_not
             return response
 
         return operate
 
     def _available(self) -> bool:
-        return bool(self._heard) and time.monotonic_ns() - self._heard <= self._silence
+        return bool(self._heard) and not self._shadow and time.monotonic_ns() - self._heard <= self._silence
 
     def _on_timer(self) -> None:
         for name, publisher in self._status.items():

@@ -20,11 +20,12 @@ from rclpy.serialization import deserialize_message
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from safety_supervisor import cdr, messages
-from safety_supervisor.core.config import Config
+from safety_supervisor.core.config import Config, ConfigError
 from safety_supervisor.core.world import Plan, nanoseconds, seconds
 from safety_supervisor.ros import parameters, process
 from safety_supervisor.ros.outputs import HARDWARE, Frames, stamp, trajectory
-from safety_supervisor.ros.parameters import PLAN_TYPES
+from safety_supervisor.ros.parameters import PLAN_TYPES, Settings
+from safety_supervisor.ros.sources import sources
 
 NAME = "command_gate"
 CHECK_PERIOD = 0.01
@@ -38,6 +39,7 @@ WAITING = (DiagnosticStatus.WARN, "WAITING: nothing to forward yet")
 FORWARDING = (DiagnosticStatus.OK, "forwarding the supervisor")
 DRIVER = (DiagnosticStatus.OK, "a driver controls, nothing is commanded")
 SILENCE = (DiagnosticStatus.ERROR, "SILENCE: the supervisor is silent, its last fallback is executed")
+SHADOW = (DiagnosticStatus.WARN, "SHADOW: the policy's plans are passed as they come, nothing is guarded")
 HELPLESS = (DiagnosticStatus.ERROR, "SILENCE: the supervisor is silent and no readable fallback came before")
 
 
@@ -74,14 +76,40 @@ class CommandGate(Node):  # type: ignore[misc]  # rclpy counts as untyped
         self._heard = 0
         self._fallback: tuple[bytes, int, int] | None = None
         self._plan: Plan | None = None
+        self._commands: Any = None
         self._next_command = self._next_report = 0
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(CHECK_PERIOD, self._on_check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        if settings.shadow:
+            self._pass_everything(settings)
+        else:
+            self._guard()
+
+    def _guard(self) -> None:
+        """Connect to the supervisor."""
         latest = QoSProfile(depth=1)
         kind = MultiDOFJointTrajectory
         self._commands = self.create_publisher(kind, "~/trajectory", latest)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_subscription(kind, "safety_supervisor/trajectory", self._on_trajectory, latest, raw=True)
-        self.create_subscription(kind, "safety_supervisor/fallback", self._on_fallback, latest, raw=True)
-        self.create_timer(CHECK_PERIOD, self._on_check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        heard = [
+            self.create_subscription(kind, "safety_supervisor/trajectory", self._on_trajectory, latest, raw=True),
+            self.create_subscription(kind, "safety_supervisor/fallback", self._on_fallback, latest, raw=True),
+        ]
+        silence = f"after {self._config.timing.gate_timeout:g} s of silence the last fallback is executed"
+        self.get_logger().info(f"{process.connections(heard, [self._commands])}; {silence}")
+
+    def _pass_everything(self, settings: Settings) -> None:
+        """Connect to the policy, as shadow mode wants it: what follows is served as if there were no supervisor."""
+        plan = next((s for s in sources(self._config, settings) if s.name == "plan"), None)
+        if plan is None:
+            raise ConfigError("shadow has nothing to pass: inputs.plan is empty")
+        self._commands = self.create_publisher(plan.message, "~/trajectory", QoSProfile(depth=1))
+        heard = self.create_subscription(plan.message, plan.topic, self._on_plan, plan.qos, raw=True)
+        self.get_logger().warning(f"{process.connections([heard], [self._commands])}; {SHADOW[1]}")
+
+    def _on_plan(self, raw: bytes) -> None:
+        self._commands.publish(raw)
+        self._heard = time.monotonic_ns()
+        self._enter(SHADOW)
 
     def farewell(self) -> None:
         """Nothing to leave behind: what follows the gate must stop when the gate is silent."""
@@ -102,7 +130,7 @@ class CommandGate(Node):  # type: ignore[misc]  # rclpy counts as untyped
     def _on_check(self) -> None:
         now = time.monotonic_ns()
         silent = now - self._heard > nanoseconds(self._config.timing.gate_timeout)
-        if silent and self._state not in (WAITING, DRIVER):
+        if silent and self._state not in (WAITING, DRIVER, SHADOW):
             self._execute(now)
         if now >= self._next_report:
             self._report()

@@ -139,6 +139,12 @@ def guard_change_state(node: LifecycleNode) -> None:
     service.callback = guarded
 
 
+def connections(heard: Sequence[Any], said: Sequence[Any]) -> str:
+    """Say what a node listens to and publishes, by the names that remapping has left."""
+    names = [", ".join(sorted(str(x.topic_name) for x in those)) for those in (heard, said)]
+    return f"listens to {names[0]}; publishes {names[1]}"
+
+
 def flush(publisher: Any) -> None:
     """Wait a moment until the last message of a publisher has arrived."""
     publisher.wait_for_all_acked(Duration(seconds=ACK_TIMEOUT))

@@ -38,6 +38,7 @@ PARAMETERS: dict[str, tuple[Any, str]] = {
     "silence": (0.3, "the base is stopped when the supervisor is silent for this long [s]"),
     "look_ahead": (0.1, "the base reaches a commanded speed after this time [s]"),
     "base_frame": ("base_link", "frame of the plans"),
+    "shadow": (False, "pass every command as it comes; the supervisor only judges"),
 }
 
 
@@ -76,13 +77,21 @@ class TwistAdapter(Node):  # type: ignore[misc]  # rclpy counts as untyped
         kind = TwistStamped if self._values["stamped"] else Twist
         self._out = self.create_publisher(kind, "cmd_vel_out", 1)
         self._plans = self.create_publisher(MultiDOFJointTrajectory, "policy/trajectory", 1)
-        self.create_subscription(kind, "cmd_vel_in", self._on_command, 1)
         trajectory_topic = "safety_supervisor/trajectory"
-        self.create_subscription(
-            MultiDOFJointTrajectory, trajectory_topic, self._on_trajectory, QoSProfile(depth=1), raw=True
-        )
+        heard = [
+            self.create_subscription(kind, "cmd_vel_in", self._on_command, 1),
+            self.create_subscription(
+                MultiDOFJointTrajectory, trajectory_topic, self._on_trajectory, QoSProfile(depth=1), raw=True
+            ),
+        ]
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0 / float(self._values["rate"]), self._on_timer, clock=steady)
+        limits = (f"a command not renewed for {self._values['command_timeout']:g} s counts as standing, "
+                  f"a supervisor silent for {self._values['silence']:g} s stops the base")
+        if self._values["shadow"]:
+            limits = "SHADOW: every command is passed as it comes"
+        said = process.connections(heard, [self._out, self._plans])
+        self.get_logger().info(f"{said}, velocities as {kind.__name__}; {limits}")
 
     def farewell(self) -> None:
         """Stop the base."""
@@ -92,6 +101,8 @@ class TwistAdapter(Node):  # type: ignore[misc]  # rclpy counts as untyped
         twist = message.twist if self._values["stamped"] else message
         self._wanted = float(twist.linear.x), float(twist.angular.z)
         self._told = time.monotonic_ns()
+        if self._values["shadow"]:
+            self._out.publish(message)
 
     def _on_trajectory(self, raw: bytes) -> None:
         seen = cdr.view(KIND, raw)
@@ -104,6 +115,8 @@ class TwistAdapter(Node):  # type: ignore[misc]  # rclpy counts as untyped
         plan = arc(*(self._wanted if fresh else (0.0, 0.0)), now, float(self._values["horizon"]))
         base = str(self._values["base_frame"])
         self._plans.publish(trajectory(plan, Frames(base, base)))
+        if self._values["shadow"]:
+            return
         if not self._heard or steady - self._heard > nanoseconds(self._values["silence"]) or self._view is None:
             self._send(0.0, 0.0)
         elif len(self._view.time):  # a trajectory without points: a driver controls
