@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from safety_supervisor.core.config import from_mapping
-from safety_supervisor.core.tracking import EgoHistory, TrackerState, track_radar
+from safety_supervisor.core.tracking import EgoHistory, TrackerState, identity, track_radar
 from safety_supervisor.core.world import Odometry, RadarScan, nanoseconds
 
 TICK = nanoseconds(0.05)
@@ -51,8 +51,8 @@ def test_who_comes_back_in_its_lane_keeps_its_number(jump):
     assert history[-1][0] == [1]
 
 
-@pytest.mark.parametrize(("jump", "aside"), [(0.0, -5.0), (60.0, 0.0)])
-def test_control_another_lane_or_too_far_is_somebody_else(jump, aside):
+@pytest.mark.parametrize(("jump", "aside"), [(0.0, -10.0), (25.0, 0.0), (60.0, 0.0)])
+def test_control_two_lanes_off_or_farther_than_its_speeds_allow_is_somebody_else(jump, aside):
     numbers, _ = drive([beside(jump, aside)], 130)[-1]
     assert len(numbers) == 1
     assert numbers != [1]
@@ -64,6 +64,42 @@ def test_evidence_does_not_come_back_with_the_number():
     tracks = history[first][1]
     row = int(np.nonzero(tracks.id == 1)[0][0])
     assert tracks.hits[row] <= 3
+
+
+def test_a_way_that_only_another_speed_explains_counts_with_that_speed():
+    """Eight metres more in four seconds fit a car that was faster by the end, not one that came back as it went."""
+    old = np.array([[20.0, 5.0, 10.0, 0.0]])
+    age, cov = np.array([4.0]), np.diag([0.1, 0.1, 0.1, 0.1])[None]
+    faster = identity._cost(np.array([[28.0, 5.0, 14.0, 0.0]]), cov, old, age)[0, 0]
+    slower = identity._cost(np.array([[28.0, 5.0, 6.0, 0.0]]), cov, old, age)[0, 0]
+    assert faster < slower - 5
+
+
+def slips(jump, speed):
+    """Drive ahead at 10 m/s, then go on elsewhere than any gate allows, from one scan to the next."""
+
+    def course(t):
+        return (60.0 + 10.0 * t, 0.0, 10.0, 0.0) if t < 1.0 else (60.0 + jump + speed * t, 0.0, speed, 0.0)
+
+    return course
+
+
+def test_a_young_track_beside_one_that_coasts_takes_over_its_number():
+    history = drive([slips(1.8, 10.0)], 30)
+    both = [tracks for numbers, tracks in history if len(numbers) == 2]
+    assert both  # the old one coasts beside the new one
+    live = [int(tracks.id[np.argmax(tracks.updated)]) for tracks in both]
+    assert live[0] != 1  # confirmed while the other one had not been unseen for long enough
+    assert live[-1] == 1
+    assert live == sorted(live, reverse=True)  # and nobody swaps back
+    assert history[-1][0] == [1]
+
+
+def test_control_a_young_track_at_another_speed_keeps_its_own():
+    history = drive([slips(-21.0, 30.0)], 30)
+    assert 1 not in history[-1][0] or len(history[-1][0]) == 2
+    live = [int(tracks.id[np.argmax(tracks.updated)]) for _, tracks in history[24:]]
+    assert 1 not in live
 
 
 def test_numbers_stay_different_when_they_are_swapped():

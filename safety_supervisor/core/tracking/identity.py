@@ -1,9 +1,10 @@
 """Who is it: an object that was lost and comes back keeps its number, and only its number.
 
 Beside ego and behind the edge of view objects go unseen for seconds, and meanwhile they brake and speed up as nobody
-predicts. When a new track is confirmed in the course of one that is unseen, within what its driver may have done since,
-they swap numbers. Evidence is not touched: neither existence nor place nor the count of detections goes with it, so a
-wrong guess costs a name and nothing else. Arrays only; nothing is computed in scans that confirm nobody.
+predicts. Whoever is confirmed where an unseen one may be by now, at a speed that accounts for the way made meanwhile,
+swaps numbers with it; so does a young track beside one that coasts. Evidence is not touched: neither existence nor
+place nor the count of detections goes with it, so a wrong guess costs a name and nothing else. Arrays only; nothing is
+computed in scans without a young track.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from scipy.optimize import linear_sum_assignment
 from safety_supervisor.core.config import Tracking
 from safety_supervisor.core.world import Bools, Floats, Ints, Tracks, frozen, nanoseconds
 
+from . import kalman
+
 CONFIRMED = 0.9
 """Existence from which a track has a number worth keeping."""
 
@@ -26,14 +29,16 @@ MATURE = 5
 UNSEEN = 0.1
 """A track that was not detected for this long [s] may have lost its object to a new track."""
 
-ACCELERATION = 3.0
-"""What a driver does unseen [m/s^2]."""
+DRIVER = kalman.Motion(along=6.0, across=1.0, standing=1.0)
+"""What a driver does unseen: harder than what the filter expects between two scans."""
 
-REACH, ASIDE, SPEED = 2.0, 2.0, 1.5
-"""Tolerance at once along the course [m], across it [m], of speed [m/s]."""
+DOUBT = 0.25
+"""Variance of place [m^2] and speed [m^2/s^2] at the last detection."""
 
-DIRECTED = 1.0
-"""Slower objects [m/s] have no course; only the distance counts."""
+UNLIKELY = 22.0
+"""A squared distance plus log determinant [m, s] from which it is rather somebody else: below it were 41 of 43 who
+came back in 24 simulated drives.
+"""
 
 REMEMBERED = 64
 """The newest numbers stay."""
@@ -85,22 +90,27 @@ def remembered(lost: Lost, before: Tracks, t: int, p: Tracking) -> Lost:
 
 
 def recognised(tracks: _Table, known: Ints, lost: Lost, t: int) -> tuple[Ints, Lost]:
-    """Return the numbers of the tracks at `t`, and what is still lost; `known` were confirmed before."""
-    young = (tracks.existence >= CONFIRMED) & (tracks.hits <= MATURE) & (tracks.updated == t)
-    new = np.nonzero(young)[0]
-    new = new[~np.isin(tracks.id[new], known)] if len(new) else new
+    """Return the numbers of the tracks at `t`, and what is still lost; `known` were confirmed before.
+
+    Who was known takes over only from one that coasts, and only an older number, so that nobody swaps back.
+    """
+    new = np.nonzero((tracks.existence >= CONFIRMED) & (tracks.hits <= MATURE) & (tracks.updated == t))[0]
     if not len(new):
         return tracks.id, lost
     coasting = np.nonzero((tracks.existence >= CONFIRMED) & (t - tracks.updated > nanoseconds(UNSEEN)))[0]
+    if not len(coasting) + len(lost):
+        return tracks.id, lost
     age = (t - np.concatenate([tracks.updated[coasting], lost.updated])) / 1e9
     old = np.concatenate([tracks.state[coasting], lost.state])
     old[len(coasting):, :2] += lost.state[:, 2:] * age[len(coasting):, None]
-    if not len(old):
-        return tracks.id, lost
     cost = _cost(tracks.state[new], tracks.cov[new], old, age)
+    cost[np.isin(tracks.id[new], known), len(coasting):] = np.inf
+    cost[:, :len(coasting)][tracks.id[coasting] > tracks.id[new][:, None]] = np.inf
     i, j = linear_sum_assignment(np.minimum(cost, 1e6))
     fits = np.isfinite(cost[i, j])
     i, j = new[i[fits]], j[fits]
+    if not len(i):
+        return tracks.id, lost
     number = tracks.id.copy()
     here = j < len(coasting)
     swapped = coasting[j[here]]
@@ -113,17 +123,13 @@ def recognised(tracks: _Table, known: Ints, lost: Lost, t: int) -> tuple[Ints, L
 
 
 def _cost(new: Floats, cov: Floats, old: Floats, age: Floats) -> Floats:
-    """Return (N, M) how far each new track is from where each old one may be by now, inf beyond that."""
-    off = new[:, None, :2] - old[None, :, :2]
-    speed = np.hypot(old[:, 2], old[:, 3])
-    course = np.where(speed[:, None] > DIRECTED, old[:, 2:] / np.maximum(speed, DIRECTED)[:, None], 0.0)
-    along = np.abs(off[..., 0] * course[:, 0] + off[..., 1] * course[:, 1])
-    across = np.abs(off[..., 1] * course[:, 0] - off[..., 0] * course[:, 1])
-    aimless = speed <= DIRECTED
-    along = np.where(aimless, np.hypot(off[..., 0], off[..., 1]), along)
-    faster = new[:, 2:] @ course.T - np.where(aimless, 0.0, speed)
-    doubt = np.sqrt(np.maximum(np.einsum("mi,nij,mj->nm", course, cov[:, 2:, 2:], course), 0.0))
-    reach = REACH + np.where(aimless, speed * age, ACCELERATION * age * age / 2)
-    fits = (along <= reach) & (across <= ASIDE) & (np.abs(faster) <= SPEED + ACCELERATION * age + 2 * doubt)
-    far = (2 * along / reach) ** 2 + (2 * across / ASIDE) ** 2 + 2 * np.log(reach)
-    return np.asarray(np.where(fits, far, np.inf))
+    """Return (N, M) how unlikely each new track is to be each old one, unseen for `age` [s]; inf beyond `UNLIKELY`."""
+    T = age[:, None, None]
+    spread = kalman.process_noise(old[:, 2:], 1.0, DRIVER)
+    spread[:, :2, :2] = spread[:, :2, :2] * T**3 + DOUBT * (1 + T * T) * np.eye(2)
+    spread[:, :2, 2:] = spread[:, 2:, :2] = spread[:, :2, 2:] * T**2 + DOUBT * T * np.eye(2)
+    spread[:, 2:, 2:] = spread[:, 2:, 2:] * T + DOUBT * np.eye(2)
+    both = cov[:, None] + spread
+    off = new[:, None] - old
+    far = np.sum(off * np.linalg.solve(both, off[..., None])[..., 0], axis=2) + np.linalg.slogdet(both)[1]
+    return np.asarray(np.where(far <= UNLIKELY, far, np.inf))
