@@ -221,7 +221,7 @@ def convert(
     if isinstance(msg, Unreadable):
         return Invalid(source, t, f"{msgtype} could not be decoded: {msg.why}")
     try:
-        t = _stamp(msg, arrival)
+        t = stamp(msg, arrival)
         sensor = dict(config.sensors)[binding.name] if binding.role == "sensor" else None
         role = sensor.kind if sensor else binding.role
         if plain_type(msgtype) not in TYPES[role]:
@@ -239,7 +239,7 @@ def convert(
         return Invalid(source, t, f"{msgtype}: {type(error).__name__}: {error}")
 
 
-def _stamp(msg: Any, arrival: int) -> int:
+def stamp(msg: Any, arrival: int) -> int:
     """Header stamp [ns]; arrival for messages without header and for a stamp of zero, which means not set."""
     header = getattr(msg, "header", None)
     return (_time(header.stamp) if header is not None else 0) or arrival

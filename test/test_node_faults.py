@@ -196,7 +196,7 @@ def test_after_a_late_tick_what_waited_is_read_first(start, domain):
                 process.popen.send_signal(signal.SIGCONT)
             assert world.run(lambda: world.found("LOOP_STALLED")), world.decisions[-1]["health"]
             late = next(d for d in world.decisions[seen:] if "LOOP_STALLED" in json.dumps(d["health"]))
-            assert late["mode"] in STOPS, (late["reasons"], late["health"])
+            assert late["mode"] == "COMFORT_STOP", (late["reasons"], late["health"])
 
 
 def value(world, key):

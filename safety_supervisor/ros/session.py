@@ -16,6 +16,7 @@ from visualization_msgs.msg import MarkerArray
 
 from safety_supervisor import messages
 from safety_supervisor.core.config import Config
+from safety_supervisor.core.world import seconds
 from safety_supervisor.ros import parameters
 from safety_supervisor.ros.clock import TickClock
 from safety_supervisor.ros.loop import Loop, Meter
@@ -25,9 +26,8 @@ from safety_supervisor.ros.recorder import Received, Recorder, default_folder
 from safety_supervisor.ros.sources import SHARED, Source
 
 COMMAND_QOS = QoSProfile(depth=5)
-WAITING_PATIENCE = 0.02
-"""Longest time [s] that a late tick gives the middleware to hand over what has arrived."""
 WAITING_PAUSE = 0.002
+"""A late tick asks the middleware again after this time [s] for what has arrived."""
 
 
 @dataclass
@@ -126,18 +126,40 @@ def receiver(session: Session, source: Source, active: Callable[[], bool]) -> Ca
 def take_waiting(session: Session) -> None:
     """Take in what has arrived but whose callback has not run, as after a time without the processor.
 
-    A late tick would otherwise run before them and find every input stale that is only unread.
+    A late tick would otherwise run before them and find inputs stale that are only unread. It waits until nothing more
+    comes and nothing is overdue, one period at most; whatever is stale then has not been sent, or is lost.
     """
-    end = time.monotonic() + WAITING_PATIENCE
-    before = -1
-    while time.monotonic() < end and not before == len(session.received) > 0:
+    end = time.monotonic() + session.config.timing.period
+    while True:
         before = len(session.received)
-        for subscription in session.subscriptions:
-            handle = subscription.handle
-            with handle:
-                while (taken := handle.take_message(subscription.msg_type, subscription.raw)) is not None:
-                    subscription.callback(taken[0])
+        _take(session)
+        if time.monotonic() >= end or (len(session.received) == before and not overdue(session)):
+            return
         time.sleep(WAITING_PAUSE)
+
+
+def _take(session: Session) -> None:
+    for subscription in session.subscriptions:
+        handle = subscription.handle
+        with handle:
+            while (taken := handle.take_message(subscription.msg_type, subscription.raw)) is not None:
+                subscription.callback(taken[0])
+
+
+def overdue(session: Session) -> list[str]:
+    """Name the expected inputs that nothing was wrong with at the last tick and that would be stale now."""
+    now, decision = session.clock.now(), session.loop.decision
+    broken = {finding.source for finding in decision.health.findings} if decision else set()
+    unread = {message.topic: message for message in session.received}
+    found = []
+    for source in session.sources:
+        newest, heard = unread.get(source.topic), session.meter.messages.get(source.name)
+        if not source.timeout or source.name in broken or heard is None:
+            continue
+        t = messages.stamp(source.read(newest.raw), newest.arrival) if newest else heard[1]
+        if seconds(now - t) > source.timeout:
+            found.append(source.name)
+    return found
 
 
 def events(session: Session, source: Source) -> Any:

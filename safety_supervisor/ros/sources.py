@@ -45,6 +45,8 @@ class Source:
     deadline: float = 0.0
     """Asked of publishers [s]; 0 when not asked."""
     bytes_max: int = BYTES_MAX
+    timeout: float = 0.0
+    """Age [s] from which an expected input is stale; 0 for the others."""
 
     @property
     def qos(self) -> Any:
@@ -77,7 +79,7 @@ def sources(config: Config, settings: Settings) -> tuple[Source, ...]:
     """
     messages.bindings(config)  # refuses a topic that is named twice
     found = [*_vehicle(config, settings), *_commands()]
-    found += [_sensor(name, sensor, settings) for name, sensor in config.sensors]
+    found += [_sensor(name, sensor, settings, config) for name, sensor in config.sensors]
     return tuple(source for source in found if source.topic)  # an empty topic is an input that is not there
 
 
@@ -99,9 +101,12 @@ def _vehicle(config: Config, settings: Settings) -> list[Source]:
         ("objects", inputs.objects, OBJECT_TYPES[settings.objects_type], False, "objects_type"),
         ("driver", listened, driver, False, "driver_type"),
     ]
+    timeouts = {"odometry": config.health.odometry_timeout, "plan": config.health.plan_timeout,
+                "control": config.health.control_timeout, "heartbeat": config.health.heartbeat_timeout}  # fmt: skip
     return [
-        Source(name, topic, kind, _message(kind, key), expected) for name, topic, kind, expected, key in wanted if topic
-    ]
+        Source(name, topic, kind, _message(kind, key), expected, timeout=timeouts[name] if expected else 0.0)
+        for name, topic, kind, expected, key in wanted if topic
+    ]  # fmt: skip
 
 
 def _commands() -> list[Source]:
@@ -116,18 +121,19 @@ def _commands() -> list[Source]:
     ]
 
 
-def _sensor(name: str, sensor: Sensor, settings: Settings) -> Source:
+def _sensor(name: str, sensor: Sensor, settings: Settings, config: Config) -> Source:
     kinds = {
         "radar": RADAR_TYPES[settings.radar_type],
         "radar_tracks": "radar_msgs/msg/RadarTracks",
         "ultrasonic": "sensor_msgs/msg/Range",
     }
     kind = kinds[sensor.kind]
-    most = BYTES_MAX if sensor.kind == "ultrasonic" else RADAR_BYTES_MAX
-    message = _message(kind, f"sensors.{name}.kind")
+    pings = sensor.kind == "ultrasonic"
+    timeout = config.health.ultrasonic_timeout if pings else config.health.radar_timeout
     return Source(
-        name, sensor.topic, kind, message, sensor.expected, sensor.reliable, sensor.depth, sensor.deadline, most
-    )
+        name, sensor.topic, kind, _message(kind, f"sensors.{name}.kind"), sensor.expected, sensor.reliable,
+        sensor.depth, sensor.deadline, BYTES_MAX if pings else RADAR_BYTES_MAX, timeout if sensor.expected else 0.0,
+    )  # fmt: skip
 
 
 def _message(type_name: str, key: str) -> Any:
