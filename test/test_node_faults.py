@@ -49,6 +49,7 @@ def start(tmp_path, domain):
     yield starter
     for process in running:
         process.close()
+    assert "callback failed" not in "".join(process.said for process in running)
 
 
 def nominal(world):

@@ -46,6 +46,7 @@ def start(tmp_path, domain):
     yield starter
     for process in running:
         process.close()
+    assert "callback failed" not in "".join(process.said for process in running)
 
 
 def test_it_stops_for_an_object_that_the_policy_does_not_see(start, domain):

@@ -167,7 +167,11 @@ class CommandGate(Node):  # type: ignore[misc]  # rclpy counts as untyped
             return
         self._state = state
         level, text = state
-        (self.get_logger().error if level == DiagnosticStatus.ERROR else self.get_logger().info)(text)
+        log = self.get_logger()
+        if level == DiagnosticStatus.ERROR:  # one line per severity: rclpy refuses two of them from one place
+            log.error(text)
+        else:
+            log.info(text)
         self._report()
 
     def _report(self) -> None:
