@@ -7,6 +7,7 @@ means nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -157,18 +158,24 @@ def _heads(near: Bools) -> Ints:
 
 def gate(expected: Expected, detections: Detections, probability: float) -> Pairs:
     """Return the pairs whose innovation is plausible: first each axis by itself, then all three jointly."""
-    limit = float(chdtri(3, 1 - probability))
-    spread = np.diagonal(expected.spread, axis1=1, axis2=2)
-    reach = np.sqrt(limit * (spread[:, 0] + detections.variance[:, 0].max(initial=0.0)))
+    limit = _limit(probability)
+    spread = expected.spread.diagonal(0, 1, 2)
+    reach = np.sqrt(limit * (spread[:, 0] + max(detections.variance[:, 0].tolist(), default=0.0)))
     track, detection = _between(detections.z[:, 0], expected.z[:, 0] - reach, expected.z[:, 0] + reach)
     residual = innovation(detections.z[detection], expected.z[track])
     near = residual * residual <= limit * (spread[track] + detections.variance[detection])
-    kept = near.all(axis=1)
+    kept = (near[:, 0] & near[:, 1] & near[:, 2]).nonzero()[0]
     track, detection, residual = track[kept], detection[kept], residual[kept]
     distance, log_volume = _normalised(expected.spread[track], detections.variance[detection], residual)
     log_likelihood = -(distance + log_volume + LOG_TAU) / 2
-    inside = distance <= limit
+    inside = (distance <= limit).nonzero()[0]
     return Pairs(track[inside], detection[inside], distance[inside], log_likelihood[inside])
+
+
+@cache
+def _limit(probability: float) -> float:
+    """Return the squared distance that three normal errors stay within, with this probability."""
+    return float(chdtri(3, 1 - probability))
 
 
 def _normalised(spread: Floats, variance: Floats, residual: Floats) -> tuple[Floats, Floats]:
@@ -186,10 +193,10 @@ def _normalised(spread: Floats, variance: Floats, residual: Floats) -> tuple[Flo
 
 def _between(ordered: Floats, low: Floats, high: Floats) -> tuple[Ints, Ints]:
     """Return all (i, j) with low[i] <= ordered[j] <= high[i], without looking at the others."""
-    first, end = np.searchsorted(ordered, low, "left"), np.searchsorted(ordered, high, "right")
+    first, end = ordered.searchsorted(low, "left"), ordered.searchsorted(high, "right")
     count = np.maximum(end - first, 0)
-    i = np.repeat(np.arange(len(count)), count)
-    return i, np.arange(len(i)) + np.repeat(first - (np.cumsum(count) - count), count)
+    i = np.arange(len(count)).repeat(count)
+    return i, np.arange(len(i)) + (first - (count.cumsum() - count)).repeat(count)
 
 
 def assign(pairs: Pairs, score: Floats, first: Bools, detections: int) -> Ints:
@@ -198,14 +205,19 @@ def assign(pairs: Pairs, score: Floats, first: Bools, detections: int) -> Ints:
     Tracks in `first` choose among all detections, the others among what is left. A pair that scores no better than a
     miss plus clutter is no match.
     """
-    free = np.ones(detections, bool)
-    matched: list[Ints] = []
-    for stage in (first, ~first):
-        open_ = np.nonzero(stage[pairs.track] & free[pairs.detection] & (score > 0))[0]
-        matched.append(open_[_best(pairs.track[open_], pairs.detection[open_], score[open_])])
-        free[pairs.detection[matched[-1]]] = False
-    both = np.concatenate(matched)
-    return both[np.argsort(pairs.track[both])]
+    early, good = first[pairs.track], score > 0
+    matched = _stage(pairs, score, early & good)
+    taken = np.zeros(detections, bool)
+    taken[pairs.detection[matched]] = True
+    rest = ~(early | taken[pairs.detection]) & good
+    if rest.any():
+        matched = np.concatenate([matched, _stage(pairs, score, rest)])
+    return matched[pairs.track[matched].argsort()]
+
+
+def _stage(pairs: Pairs, score: Floats, rows: Bools) -> Ints:
+    open_ = rows.nonzero()[0]
+    return open_[_best(pairs.track[open_], pairs.detection[open_], score[open_])]
 
 
 def _best(track: Ints, detection: Ints, score: Floats) -> Ints:
@@ -216,9 +228,9 @@ def _best(track: Ints, detection: Ints, score: Floats) -> Ints:
     if len(track) < 2:
         return np.arange(len(track))
     rivals = (np.bincount(track)[track] > 1) | (np.bincount(detection)[detection] > 1)
-    if not rivals.any():
+    open_ = rivals.nonzero()[0]
+    if not len(open_):
         return np.arange(len(track))
-    open_ = np.nonzero(rivals)[0]
     row, rows = _numbered(track[open_])
     column, columns = _numbered(detection[open_])
     gain = np.zeros((rows, columns))
@@ -226,12 +238,12 @@ def _best(track: Ints, detection: Ints, score: Floats) -> Ints:
     pair = np.full(gain.shape, -1)
     pair[row, column] = open_
     chosen: Ints = pair[linear_sum_assignment(gain, maximize=True)]
-    return np.concatenate([np.nonzero(~rivals)[0], chosen[chosen >= 0]])
+    return np.concatenate([(~rivals).nonzero()[0], chosen[chosen >= 0]])
 
 
 def _numbered(values: Ints) -> tuple[Ints, int]:
     """Return the rank of each value among the different ones, and how many of those there are."""
-    present = np.zeros(int(values.max()) + 1, np.int64)
+    present = np.zeros(max(values.tolist()) + 1, np.int64)
     present[values] = 1
-    rank = np.cumsum(present)
+    rank = present.cumsum()
     return rank[values] - 1, int(rank[-1])

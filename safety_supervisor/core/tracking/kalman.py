@@ -26,6 +26,8 @@ DIRECTED_SPEED = 2.0
 
 
 IDENTITY = np.eye(4)
+HERE = IDENTITY[:2, :2]
+MEASURED = IDENTITY[:3, :3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,13 @@ def process_noise(velocity: Floats, dt: float, motion: Motion) -> Floats:
     more = (motion.along - motion.across) * share
     base = motion.standing + (motion.across - motion.standing) * square * share
     acceleration = np.empty((len(velocity), 2, 2))
-    acceleration[:, 0, 0] = base + more * vx * vx
+    part = more * vx
+    acceleration[:, 0, 0] = base + part * vx
     acceleration[:, 1, 1] = base + more * vy * vy
-    acceleration[:, 0, 1] = acceleration[:, 1, 0] = more * vx * vy
+    acceleration[:, 0, 1] = acceleration[:, 1, 0] = part * vy
     duration = abs(dt)
     noise = np.empty((len(velocity), 4, 4))
-    noise[:, :2, :2] = acceleration * (duration**3 / 3) + motion.drift * duration * IDENTITY[:2, :2]
+    noise[:, :2, :2] = acceleration * (duration**3 / 3) + motion.drift * duration * HERE
     noise[:, :2, 2:] = noise[:, 2:, :2] = acceleration * (dt * duration / 2)
     noise[:, 2:, 2:] = acceleration * duration
     return noise
@@ -115,7 +118,7 @@ def update(
 ) -> tuple[Floats, Floats]:
     """Correct N states by one measurement each; Joseph form, which stays symmetric and positive."""
     H = expected.jacobian
-    gain = np.linalg.solve(expected.spread + variance[:, :, None] * IDENTITY[:3, :3], H @ cov).transpose(0, 2, 1)
+    gain = np.linalg.solve(expected.spread + variance[:, :, None] * MEASURED, H @ cov).transpose(0, 2, 1)
     corrected = state + (gain @ innovation(z, expected.z)[:, :, None])[:, :, 0]
     keep = IDENTITY - gain @ H
     noise = (gain * variance[:, None, :]) @ gain.transpose(0, 2, 1)

@@ -101,10 +101,11 @@ def track_radar(
     records, next_id, news = list(kept), state.next_id, []
     for measured, scan in todo:
         seen = observe(scan, measured, ego, sensors[scan.sensor], config.tracking, config.vehicle)
-        births = known.get((scan.sensor, scan.t), np.full(len(seen.found), -1))
+        births = known.get((scan.sensor, scan.t))
+        births = np.full(len(seen.found), -1) if births is None else births
         before = records[-1].after if records else Belief(Tracks(t=measured))
         after, births = step(before, seen, births, next_id, config.tracking)
-        next_id = max(next_id, int(births.max(initial=0)) + 1)
+        next_id = max(next_id, max(births.tolist(), default=0) + 1)
         records.append(Record(measured, scan, frozen(births, np.int64), after))
         if (scan.sensor, scan.t) not in known:
             news.append((seen, after.fit))
@@ -143,13 +144,14 @@ def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Track
     known.suspect[hit] = ghosts.suspects(
         seen.pose, expected.z, tracks.state, tracks.existence, tracks.moved, hit)  # fmt: skip
     known = known[~(missed & (seen.t - known.updated > nanoseconds(p.coast_time)))]
-    free = np.ones(len(seen.found), bool)
-    free[used] = False
-    fresh = free & (births < 0)
-    births = births.copy()
-    births[fresh] = next_id + np.arange(fresh.sum())
-    new = _newborn(seen, free, density, births, p)
-    after = _bounded(known.joined(new), p)
+    if len(used) < len(seen.found):
+        free = np.ones(len(seen.found), bool)
+        free[used] = False
+        fresh = (free & (births < 0)).nonzero()[0]
+        births = births.copy()
+        births[fresh] = next_id + np.arange(len(fresh))
+        known = known.joined(_newborn(seen, free.nonzero()[0], density, births, p))
+    after = _bounded(known, p)
     number, lost = identity.recognised(after, tracks.id[tracks.existence >= identity.CONFIRMED], lost, seen.t)
     if number is not after.id:
         after.id = number
@@ -177,7 +179,7 @@ def _fit(
     """Return how the scan agrees with the tracks that are well known."""
     mature = (tracks.existence >= trust.MATURE_EXISTENCE) & (tracks.hits >= trust.MATURE_HITS)
     judged, count = mature[hit], trust.SECTORS
-    both = np.concatenate([expected.z[mature & visible, 1], seen.found.z[:, 1]])
+    both = np.concatenate([expected.z[:, 1][mature & visible], seen.found.z[:, 1]])
     sector = trust.sectors(both, seen.sensor)
     known = len(both) - len(seen.found)
     return Fit(
@@ -248,8 +250,10 @@ class _Rows:
     suspect: Bools
 
     def __getitem__(self, rows: Ints | Bools) -> _Rows:
-        if rows.dtype == np.bool_ and rows.all():
-            return self
+        if rows.dtype == np.bool_:
+            if np.count_nonzero(rows) == len(rows):
+                return self
+            rows = rows.nonzero()[0]
         return _Rows(
             self.id[rows], self.state[rows], self.cov[rows], self.existence[rows], self.updated[rows],
             self.hits[rows], self.moved[rows], self.extent[rows], self.suspect[rows],
@@ -257,8 +261,6 @@ class _Rows:
 
     def joined(self, other: _Rows) -> _Rows:
         """Return the rows of both."""
-        if not len(other.id):
-            return self
         return _Rows(
             np.concatenate([self.id, other.id]), np.concatenate([self.state, other.state]),
             np.concatenate([self.cov, other.cov]), np.concatenate([self.existence, other.existence]),
@@ -287,7 +289,7 @@ def _corrected(tracks: Tracks, expected: kalman.Expected, found: Detections, hit
     return _Rows(tracks.id, state, cov, tracks.existence, updated, hits, moved, extent, tracks.suspect)
 
 
-def _newborn(seen: Observation, rows: Bools, density: Floats, births: Ints, p: Tracking) -> _Rows:
+def _newborn(seen: Observation, rows: Ints, density: Floats, births: Ints, p: Tracking) -> _Rows:
     """Start a track from each detection in `rows`."""
     found = seen.found[rows]
     state, cov = kalman.born(found.z, found.variance, seen.pose, p.cross_speed_sigma)
@@ -308,14 +310,15 @@ def _moving(velocity: Floats, cov: Floats, p: Tracking) -> Bools:
 def _bounded(tracks: _Rows, p: Tracking) -> _Rows:
     """Drop what is too unlikely, and beyond `tracks_max` the least certain; order by id; mark what moves for good."""
     keep = tracks.existence >= p.delete_existence
-    if keep.sum() > p.tracks_max:
+    if np.count_nonzero(keep) > p.tracks_max:
         ranked = np.lexsort((tracks.id, -tracks.existence))
         keep[ranked[p.tracks_max:]] = False
     tracks = tracks[keep]
     if not (tracks.id[1:] > tracks.id[:-1]).all():
         tracks = tracks[np.argsort(tracks.id)]
-    fast = (tracks.state[:, 2] ** 2 + tracks.state[:, 3] ** 2) > p.moving_speed * p.moving_speed
-    rows = np.nonzero(fast & ~tracks.moved)[0]
+    still = (~tracks.moved).nonzero()[0]
+    v = tracks.state[still, 2:]
+    rows = still[v[:, 0] ** 2 + v[:, 1] ** 2 > p.moving_speed * p.moving_speed]
     if len(rows):
         tracks.moved[rows] = _moving(tracks.state[rows, 2:], tracks.cov[rows], p)
     return tracks
