@@ -94,7 +94,7 @@ def ordered(
     """Return the nearest `detections_max` of detections that are all usable, nearest first."""
     order = z[:, 0].argsort()
     distance = z[order, 0]
-    if not (distance[1:] > distance[:-1]).all():  # equal ranges are rare
+    if np.count_nonzero(distance[1:] > distance[:-1]) < len(distance) - 1:  # equal ranges are rare
         ties = () if trust is None else (trust,)
         order = np.lexsort((*ties, *sigma.T, z[:, 2], z[:, 1], z[:, 0]))
     order = order[: p.detections_max]

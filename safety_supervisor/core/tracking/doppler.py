@@ -126,12 +126,12 @@ def compared(state: PoseCheck, ego: EgoHistory) -> PoseCheck:
     if not ego.samples:
         return state
     newest, last = ego.samples[-1], state.last
-    stretch = [s for s in ego.samples if last is not None and s.t >= last.t]
-    if last is None or not 0 <= newest.t - last.t <= SPAN or not stretch or stretch[0].t != last.t:
+    if last is None or not 0 <= newest.t - last.t <= SPAN or not ego.has(last.t):
         return replace(state, last=newest)
     dt = seconds(newest.t - last.t)
     if dt < BASE:
         return state
+    stretch = [s for s in ego.samples if s.t >= last.t]
     driven = math.hypot(newest.x - last.x, newest.y - last.y)
     read = sum((abs(a.speed) + abs(b.speed)) / 2 * seconds(b.t - a.t) for a, b in pairwise(stretch))
     fade = math.exp(-dt / POSE_MEMORY)

@@ -59,6 +59,11 @@ class EgoHistory:
             samples = samples[bisect.bisect_left(samples, oldest, key=_time) :][-SAMPLES_MAX:]
         return EgoHistory(tuple(samples))
 
+    def has(self, t: int) -> bool:
+        """Whether there is a sample of exactly this time."""
+        place = bisect.bisect_left(self.samples, t, key=_time)
+        return place < len(self.samples) and self.samples[place].t == t
+
     def at(self, t: int) -> Odometry | None:
         """Return ego at `t`: interpolated, or moved from the nearest end with constant speed and yaw rate."""
         if not self.samples:

@@ -44,14 +44,14 @@ def suspects(
     """Return which of the tracks `asked` look like reflections; `z` (N, 3) is where the sensor sees all of them."""
     likely = existence >= CONFIRMED
     suspect = np.zeros(len(z), np.bool_)
-    rows = np.nonzero(likely)[0]
+    rows = likely.nonzero()[0]
     ghosts = asked[likely[asked]]
     if len(rows) > 1 and len(ghosts):
         suspect[ghosts] = _double_bounces(z[ghosts], z[rows])
-    movers = np.nonzero(likely & moved)[0]
+    movers = (likely & moved).nonzero()[0]
     if len(movers) > 1:
         slow = state[:, 2] * state[:, 2] + state[:, 3] * state[:, 3] < STANDING * STANDING
-        posts = np.nonzero(slow & ~moved & (existence >= 0.5))[0]
+        posts = (slow & ~moved & (existence >= 0.5)).nonzero()[0]
         if len(posts) >= POSTS:
             suspect[movers] |= _mirrored(pose, state[movers], state[posts, :2])
     return suspect[asked]
@@ -59,18 +59,19 @@ def suspects(
 
 def _double_bounces(z: Floats, all_z: Floats) -> Bools:
     """Return which rows of `z` stand behind one of `all_z` in its direction, at twice its range and range rate."""
-    order = np.argsort(all_z[:, 0])
-    sources = all_z[order]
+    sources = all_z[all_z[:, 0].argsort()]
     half = z[:, 0] / 2
     off = RANGE_OFF / 2 + RANGE_SHARE * half
-    first = np.searchsorted(sources[:, 0], half - off)
-    count = np.searchsorted(sources[:, 0], half + off) - first
-    ghost = np.repeat(np.arange(len(z)), count)
-    source = np.arange(len(ghost)) + np.repeat(first - (np.cumsum(count) - count), count)
+    first = sources[:, 0].searchsorted(half - off)
+    count = sources[:, 0].searchsorted(half + off) - first
+    ghost = np.arange(len(z)).repeat(count)
+    if not len(ghost):
+        return np.zeros(len(z), np.bool_)
+    source = np.arange(len(ghost)) + (first - (count.cumsum() - count)).repeat(count)
     seen, other = z[ghost], sources[source]
     rate = 2 * other[:, 2]
-    fits = np.abs(seen[:, 2] - rate) < RATE_OFF + RATE_SHARE * np.abs(rate)
-    if not fits.any():
+    fits = (np.abs(seen[:, 2] - rate) < RATE_OFF + RATE_SHARE * np.abs(rate)).nonzero()[0]
+    if not len(fits):
         return np.zeros(len(z), np.bool_)
     seen, other, ghost = seen[fits], other[fits], ghost[fits]
     azimuth = np.abs((seen[:, 1] - other[:, 1] + np.pi) % (2 * np.pi) - np.pi)

@@ -78,7 +78,7 @@ def remembered(lost: Lost, before: Tracks, t: int, p: Tracking) -> Lost:
     gone = (t - before.updated > nanoseconds(p.unseen_time)) & (before.existence >= CONFIRMED)
     gone &= before.hits >= MATURE
     kept = t - lost.updated <= nanoseconds(p.identity_time)
-    if kept.all() and not gone.any():
+    if np.count_nonzero(kept) == len(lost) and not np.count_nonzero(gone):
         return lost
     state = before.state[gone].copy()
     state[:, :2] -= state[:, 2:] * ((before.t - before.updated[gone]) / 1e9)[:, None]
@@ -94,10 +94,10 @@ def recognised(tracks: _Table, known: Ints, lost: Lost, t: int) -> tuple[Ints, L
 
     Who was known takes over only from one that coasts, and only an older number, so that nobody swaps back.
     """
-    new = np.nonzero((tracks.existence >= CONFIRMED) & (tracks.hits <= MATURE) & (tracks.updated == t))[0]
+    new = ((tracks.existence >= CONFIRMED) & (tracks.hits <= MATURE) & (tracks.updated == t)).nonzero()[0]
     if not len(new):
         return tracks.id, lost
-    coasting = np.nonzero((tracks.existence >= CONFIRMED) & (t - tracks.updated > nanoseconds(UNSEEN)))[0]
+    coasting = ((tracks.existence >= CONFIRMED) & (t - tracks.updated > nanoseconds(UNSEEN))).nonzero()[0]
     if not len(coasting) + len(lost):
         return tracks.id, lost
     age = (t - np.concatenate([tracks.updated[coasting], lost.updated])) / 1e9

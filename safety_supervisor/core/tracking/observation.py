@@ -53,13 +53,16 @@ def observe(
     good = usable(z, sensor)
     if scan.trust is not None:
         good &= scan.trust[:n] > 0  # NaN is no trust
-    rows = np.nonzero(good)[0]
-    own = own_body(z[rows], sensor, vehicle)
-    rejected, mine = max(len(scan.range), len(scan.azimuth), len(scan.range_rate)) - len(rows), int(own.sum())
-    rows = rows[~own]
+    rows = good.nonzero()[0]
+    rejected = max(len(scan.range), len(scan.azimuth), len(scan.range_rate)) - len(rows)
+    z = z[rows]
+    own = own_body(z, sensor, vehicle)
+    mine = int(np.count_nonzero(own))
+    if mine:
+        rows, z = rows[~own], z[~own]
     extent = None if scan.half_width is None else _sides(scan.half_width[rows])
     trust = None if scan.trust is None else scan.trust[rows]
-    found = ordered(z[rows], _sigma(scan, z[rows, 0], rows, sensor, p), p, trust, extent)
+    found = ordered(z, _sigma(scan, z[:, 0], rows, sensor, p), p, trust, extent)
     found = found if scan.from_objects else merged(found, p)
     return Observation(measured, found, sensor_pose(at, sensor), sensor, rejected, mine, scan.sensor)
 

@@ -95,12 +95,11 @@ def judged(trust: RadarTrust, fit: Fit, t: int) -> RadarTrust:
     if trust.t and t <= trust.t:
         return trust
     fade = math.exp(-seconds(t - trust.t) / MEMORY) if trust.t else 0.0
-    dark = tuple((d + int(e)) * (r == 0) for d, e, r in zip(trust.dark, fit.expected, fit.returns, strict=True))
-    objects = tuple(
-        max(o, int(e)) * (r == 0) for o, e, r in zip(trust.objects, fit.expected, fit.returns, strict=True)
-    )
+    expected, returns = fit.expected.tolist(), fit.returns.tolist()
+    dark = tuple((d + e) * (r == 0) for d, e, r in zip(trust.dark, expected, returns, strict=True))
+    objects = tuple(max(o, e) * (r == 0) for o, e, r in zip(trust.objects, expected, returns, strict=True))
     nis, weight = fade * trust.nis + fit.nis, fade * trust.weight + fit.count
-    return RadarTrust(t, nis, weight, dark, objects, not fit.returns.any())
+    return RadarTrust(t, nis, weight, dark, objects, not any(returns))
 
 
 def radar_findings(name: str, trust: RadarTrust) -> tuple[Finding, ...]:
