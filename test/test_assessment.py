@@ -36,6 +36,11 @@ def codes(result):
     return {reason.code for reason in result.reasons}
 
 
+def milder_leaves(result):
+    """Whether a stop stronger than what the objects ask for was taken, because that one would leave the envelope."""
+    return any("a milder stop would leave" in reason.text for reason in result.reasons)
+
+
 def ego_distance(speed, acceleration=0.0, response=RESPONSE):
     """The stopping distance of the worst case, written out."""
     v = speed * (1 + E.speed_error_ratio) + E.speed_error
@@ -75,7 +80,8 @@ def test_the_margin_to_a_standing_object_is_the_gap_less_the_stopping_distance(g
     result = judge(lead(gap, 0.0), speed=speed, acceleration=acceleration)
     expected = gap - taken_off() - ego_distance(speed, acceleration)
     assert dict(result.margins)["longitudinal"] == pytest.approx(expected, abs=1e-6)
-    assert (result.demand == Mode.EMERGENCY_STOP) == (expected < 1e-9)
+    if not milder_leaves(result):
+        assert (result.demand == Mode.EMERGENCY_STOP) == (expected < 1e-9)
 
 
 @given(st.floats(2.0, 60.0), st.floats(0.0, 25.0))
@@ -291,10 +297,15 @@ def test_milder_modes_come_from_the_deceleration_that_their_own_stop_requires(ga
         expected = Mode.FIRM_STOP
     if result.margin < 1e-9:
         expected = Mode.EMERGENCY_STOP
-    # Beyond the horizon of the expected motion an object may go unmentioned; it is never asked for more.
-    assert result.demand in (expected, Mode.NOMINAL)
+    # Beyond the horizon of the expected motion an object may go unmentioned; more is only asked for where the milder
+    # stop would itself leave the envelope.
     if gap <= 20.0 * EXPECTED.horizon:
-        assert result.demand == expected
+        assert result.demand >= expected
+    if not milder_leaves(result):
+        assert result.demand in (expected, Mode.NOMINAL)
+    else:
+        assert expected >= Mode.COMFORT_STOP
+        assert result.demand > expected
 
 
 def test_a_lead_at_ego_s_speed_demands_nothing_and_sustains_nothing():
@@ -351,7 +362,9 @@ def test_a_near_object_stops_ego_at_the_distance_it_needs(speed):
     assert judge(arcs=[close], speed=speed).margin == pytest.approx(-0.02, abs=1e-3)
     assert codes(judge(arcs=[close], speed=speed)) >= {Code.NEAR_FIELD}
     assert judge(arcs=[wide], speed=speed).margin == pytest.approx(0.02, abs=1e-3)
-    assert demand(arcs=[wide], speed=speed) < Mode.EMERGENCY_STOP
+    by_far = judge(arcs=[wide], speed=speed)
+    assert max(t.demand for t in by_far.threats) < Mode.EMERGENCY_STOP
+    assert by_far.demand < Mode.EMERGENCY_STOP or milder_leaves(by_far)
 
 
 def test_where_the_plan_stops_ego_may_come_closer():

@@ -9,14 +9,17 @@ Rules, each of them a claim:
 - A lost or refused expected input never yields NOMINAL.
 - After EMERGENCY_STOP or UNABLE the way back leads through STANDSTILL and an explicit release.
 - There is no "do nothing": UNABLE brakes as hard as EMERGENCY_STOP.
+- Among MRMs the mildest that stays inside is taken (`select`), and none inside, the one of least impact.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.world import Mode, Severity, nanoseconds
+from safety_supervisor.core.world import Bools, Floats, Ints, Mode, Severity, nanoseconds
 
 DEMANDS = (Mode.NOMINAL, Mode.SPEED_CAP, Mode.COMFORT_STOP, Mode.FIRM_STOP, Mode.EMERGENCY_STOP)
 """What an assessment may ask for."""
@@ -81,6 +84,20 @@ def _from_standstill(required: Mode, latched: bool, facts: Facts) -> tuple[Mode,
     if calm and (facts.release or not latched):
         return required, False
     return Mode.STANDSTILL, latched
+
+
+def select(inside: Bools, impact: Floats, floor: Ints) -> Ints:
+    """Return which of K options, in the order of `world.Mrm`, each of W worlds takes (W,).
+
+    The mildest of at least `floor` (W,) whose own course stays `inside` (K, W) the worst-case envelope. Without any:
+    the least predicted `impact` (K, W) [m/s] of all, the strongest braking among equals; one that is not known (NaN)
+    counts as the worst.
+    """
+    rank = np.arange(len(inside))[:, None]
+    fits = inside & (rank >= floor)
+    known = np.where(np.isnan(impact), np.inf, impact)
+    least = len(inside) - 1 - np.argmin(known[::-1], axis=0)
+    return np.asarray(np.where(fits.any(axis=0), np.argmax(fits, axis=0), least))
 
 
 @dataclass(frozen=True, slots=True)

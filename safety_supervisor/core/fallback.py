@@ -73,7 +73,10 @@ def stop(
     start = min(now, 0.0)
     target = max(mrm.deceleration, floor)
     left = brake_left(path, ego, config) if left is None else left
-    time, s, v = _profile(speed, max(start, -target), min(target, left), mrm.jerk)
+    brake = min(target, left)
+    start = max(start, -target)
+    time = np.arange(0.0, max(HORIZON, speed / brake + 2 * abs(brake + start) / mrm.jerk + STEP) + STEP / 2, STEP)
+    s, v = course(speed, start, brake, mrm.jerk, time)
     demand = stop_acceleration(now, mrm.deceleration, floor, left, mrm.jerk * config.timing.period)
     return along(path, ego, time, s, v), float(demand)
 
@@ -135,17 +138,23 @@ def along(path: Path, ego: Odometry, time: Floats, s: Floats, v: Floats) -> Plan
     return Plan(ego.t, owned(time), owned(x), owned(y), owned(yaw), owned(-v if path.reverse else v))
 
 
-def _profile(speed: float, start: float, target: float, jerk: float) -> tuple[Floats, Floats, Floats]:
-    """Return time, travel and speed of a ramp from acceleration `start` to -`target` at `jerk`, kept until rest."""
+def course(
+    speed: float, start: float, target: float, jerk: float, time: Floats, delay: float = 0.0
+) -> tuple[Floats, Floats]:
+    """Return travel and speed at `time` (T,) of a stop: for `delay` the acceleration is `start`, from then on it goes
+    to -`target` at `jerk`, kept until rest.
+    """
     ramp = abs(target + start) / jerk
     slope = jerk if start > -target else -jerk
-    time = np.arange(0.0, max(HORIZON, speed / target + 2 * ramp + STEP) + STEP / 2, STEP)
-    t1 = np.minimum(time, ramp)
-    t2 = time - t1
-    v1 = speed + start * t1 - slope * t1 * t1 / 2
+    t0 = np.minimum(time, delay)
+    t1 = np.minimum(time - t0, ramp)
+    t2 = time - t0 - t1
+    v0 = speed + start * t0
+    v1 = v0 + start * t1 - slope * t1 * t1 / 2
     v = v1 - target * t2
-    s = speed * t1 + start * t1 * t1 / 2 - slope * t1 * t1 * t1 / 6 + v1 * t2 - target * t2 * t2 / 2
+    s = speed * t0 + start * t0 * t0 / 2
+    s = s + v0 * t1 + start * t1 * t1 / 2 - slope * t1 * t1 * t1 / 6 + v1 * t2 - target * t2 * t2 / 2
     rest = np.minimum.accumulate(v) <= 0.0
     last = max(int(np.argmax(rest)) - 1, 0)
     s = np.where(rest, s[last] + max(v[last], 0.0) ** 2 / (2 * target), s)
-    return time, np.maximum.accumulate(s), np.where(rest, 0.0, v)
+    return np.maximum.accumulate(s), np.where(rest, 0.0, v)

@@ -11,6 +11,7 @@ may be one for all rows, or one for each row. SI units.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,10 +111,15 @@ def costs(
 
     `body` is (front, rear, half width) of ego [m].
     """
+    return Costs(*contact_costs(movers, (plan, *brakes), body))
+
+
+def contact_costs(movers: Movers, courses: tuple[Course, ...], body: tuple[float, float, float]) -> Iterator[Floats]:
+    """Yield the cost (H, N) [m/s] of the first contact on each course, for each length of growth."""
     growths = GROWTH if bool((movers.gain != 0).any()) else GROWTH[:1]
     across = np.stack([_across(movers, growth) for growth in growths])
     wide = np.abs(across) <= (body[2] + movers.half_width)[:, None]
-    return Costs(*(_contact_speed(movers, wide, course, body) for course in (plan, *brakes)))
+    yield from (_contact_speed(movers, wide, course, body) for course in courses)
 
 
 def _across(m: Movers, growth: float) -> Floats:
@@ -158,9 +164,11 @@ def joint(c: Costs, owner: Ints, owners: int) -> Costs:
 
     `owner` (N,) is whose row it is.
     """
-    def worst(x: Floats) -> Floats:
-        most = np.zeros((owners, len(x)))
-        np.maximum.at(most, owner, x.T)
-        return most.T
+    return Costs(*(worst(x, owner, owners) for x in (c.plan, c.brake, c.later, c.release)))
 
-    return Costs(*(worst(x) for x in (c.plan, c.brake, c.later, c.release)))
+
+def worst(cost: Floats, owner: Ints, owners: int) -> Floats:
+    """Return the worst (H, owners) of the rows (H, N) of each owner; 0 where there is none."""
+    most = np.zeros((owners, len(cost)))
+    np.maximum.at(most, owner, cost.T)
+    return most.T

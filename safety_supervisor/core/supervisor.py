@@ -26,6 +26,7 @@ from safety_supervisor.core.world import (
     Health,
     Inputs,
     Mode,
+    Mrm,
     Odometry,
     Plan,
     Reason,
@@ -311,8 +312,9 @@ def situated(state: State, ego: Odometry, path: Path, source: str, t: int, confi
     recent = max((abs(o.speed) for o in state.ego.samples), default=0.0)
     age = max(seconds(t - state.ego.samples[-1].t), 0.0)
     braked = min(state.acceleration if braking else rise, 0.0)
+    under_way = state.arbiter.mode if braking else Mode.NOMINAL
     return Situation(ego, path, present, acceleration, envelope, clear, braking, recent, resting, age, braked,
-                     left, state.before)
+                     left, state.before, int(under_way))
 
 
 def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:
@@ -373,6 +375,8 @@ def _command(
         hold = fallback.along(path, ego, np.array([0.0, fallback.HORIZON]), np.zeros(2), np.zeros(2))
         return hold, -config.fallback.comfort_deceleration, curvature
     before = state.arbiter.mode
+    if assessment.least is not None and mode == Mode.EMERGENCY_STOP:
+        return *_least(assessment.least, state, path, follows, present, ego, config), curvature
     if assessment.ease and before.brakes and mode != Mode.UNABLE:
         return *fallback.coast(path, ego, state.acceleration, config), curvature
     now = state.acceleration if before.brakes else min(present, state.acceleration, 0.0)
@@ -381,6 +385,19 @@ def _command(
     floor = min(-now, limit) if mode >= before or not before.brakes else 0.0
     plan, acceleration = fallback.stop(path, ego, now, fallback.manoeuvre(mode, config), max(floor, 0.0), config)
     return plan, acceleration, curvature
+
+
+def _least(
+    option: Mrm, state: State, path: Path, follows: bool, present: float, ego: Odometry, config: Config
+) -> tuple[Plan | None, float]:
+    """Return trajectory and acceleration [m/s^2] of what has the least predicted impact when nothing stays inside."""
+    if option == Mrm.PLAN and follows:
+        return state.validated, present
+    if option <= Mrm.COAST:
+        return fallback.coast(path, ego, state.acceleration, config)
+    mrm = fallback.manoeuvre(Mode.COMFORT_STOP if option == Mrm.COMFORT else Mode.FIRM_STOP, config)
+    mrm = replace(mrm, jerk=config.fallback.emergency_jerk)
+    return fallback.stop(path, ego, state.acceleration, mrm, 0.0, config)
 
 
 def _reasons(state: State, arbiter: Arbiter, assessment: Assessment, trust: Health) -> tuple[Reason, ...]:

@@ -403,6 +403,18 @@ class Mode(enum.IntEnum):
         return self >= Mode.COMFORT_STOP
 
 
+class Mrm(enum.IntEnum):
+    """What may be done once a stop is due, from the mildest on; the value is the rank."""
+
+    PLAN = 0
+    """The policy's own plan goes on."""
+    COAST = 1
+    """Let go of the brake."""
+    COMFORT = 2
+    FIRM = 3
+    EMERGENCY = 4
+
+
 class Verdict(enum.IntEnum):
     """Verdict of a rule at run time."""
 
@@ -473,6 +485,8 @@ class Assessment:
     """Largest admissible speed [m/s], +inf when uncapped."""
     ease: bool = False
     """Braking would make a miss a hit, or a soft contact a hard one: a stop under way coasts."""
+    least: Mrm | None = None
+    """What has the least predicted impact, where every MRM leaves the worst-case envelope; None while one stays in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,16 @@ import numpy as np
 
 from safety_supervisor.core.assessment.caps import caps, margins_of, smallest
 from safety_supervisor.core.assessment.cut_in import foreseen
+from safety_supervisor.core.assessment.manoeuvres import NONE, Choice, chosen
 from safety_supervisor.core.assessment.objects import Objects, heard, objects_of
 from safety_supervisor.core.assessment.rating import Rated, may_reach, rate, rate_present, sustain
-from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, Situation
+from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, NOMINAL, Situation
 from safety_supervisor.core.assessment.threats import decisive, explain, lead_of, threats_of
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.world import Arc, Assessment, Mode, Threat, Tracks, Verdict
+from safety_supervisor.core.world import Arc, Assessment, Code, Floats, Ints, Mode, Mrm, Reason, Threat, Tracks, Verdict
 
-__all__ = ["RULES", "VERDICT", "Objects", "Rated", "Situation", "assess", "foreseen", "objects_of", "rate",
-           "rate_present"]
+__all__ = ["RULES", "VERDICT", "Choice", "Objects", "Rated", "Situation", "assess", "chosen", "foreseen",
+           "objects_of", "rate", "rate_present"]
 
 VERDICT = {
     Mode.NOMINAL: Verdict.SAFE,
@@ -41,33 +42,45 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     half = config.vehicle.width / 2 + objects.slack
     threats = list(threats_of(objects, rated, tracks, arcs, situation, half))
     margins = margins_of(objects, rated)
+    beside = None
     if situation.present is not None:
-        beside, least = _present_threats(objects, rated, tracks, arcs, situation, config)
-        threats += beside
-        margins["extrapolation"] = least
+        found, margins["extrapolation"], beside = _present_threats(objects, rated, tracks, arcs, situation, config)
+        threats += found
     cap, reasons = caps(objects, rated, situation, margins, config)
-    demand = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
+    choice = chosen(objects, rated, beside, situation, config, alone, 1)
+    stop, option = Mode(int(choice.stop[0])), int(choice.least[0])
+    asked = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
+    demand = max(asked, stop)
+    if stop > asked:
+        reasons.insert(0, (stop, Reason(Code.ENVELOPE, f"{stop.name}: a milder stop would leave the envelope")))
     told = [explain(t) for t in sorted(threats, key=lambda t: (-t.demand, t.margin)) if t.demand > Mode.NOMINAL]
+    if option != NONE:
+        what = f"every stop leaves the envelope, {Mrm(option).name} has the least predicted impact"
+        reasons.insert(0, (asked, Reason(Code.ENVELOPE, what)))
     worst = decisive(threats)
     smaller = float(np.minimum(margins["longitudinal"], margins["near_field"]))
     return Assessment(
         VERDICT[demand], demand, sustain(rated), smaller, tuple(margins.items()),
         worst.track if worst else None, lead_of(objects, rated, tracks, config),
         (*told, *(reason for _, reason in reasons)), tuple(threats), cap,
-        bool(eases[0]) and demand < Mode.COMFORT_STOP,
+        bool(eases[0]) and demand < Mode.COMFORT_STOP, None if option == NONE else Mrm(option),
     )  # fmt: skip
 
 
 def _present_threats(
     objects: Objects, rated: Rated, tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config
-) -> tuple[list[Threat], float]:
-    """Return what ego's present motion leads into, and the smallest margin [m] there; mostly nothing is near enough."""
+) -> tuple[list[Threat], float, tuple[Ints, Floats] | None]:
+    """Return what ego's present motion leads into, the smallest margin [m] there, and demand and margin of each row;
+    mostly nothing is near enough.
+    """
     assert situation.present is not None
     rows = may_reach(objects, situation.present, situation, config)
     if not rows.any():
-        return [], float("inf")
+        return [], float("inf"), None
     near, spared = objects.take(rows), rated.spared[rows]
     beside = rate_present(near, situation.present, spared, situation, config)
     half = config.vehicle.width / 2 + near.slack
     found = [t for t in threats_of(near, beside, tracks, arcs, situation, half) if t.demand > Mode.NOMINAL]
-    return found, smallest(beside.margin[beside.level >= EMERGENCY_STOP])
+    demand, margin = np.full(len(rows), NOMINAL), np.full(len(rows), np.inf)
+    demand[rows], margin[rows] = beside.demand, beside.margin
+    return found, smallest(beside.margin[beside.level >= EMERGENCY_STOP]), (demand, margin)

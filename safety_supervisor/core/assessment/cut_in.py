@@ -11,6 +11,7 @@ from safety_supervisor.core.assessment.objects import Objects
 from safety_supervisor.core.assessment.rating import CODES, Rated
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, SPEED_CAP, Situation
 from safety_supervisor.core.config import Config
+from safety_supervisor.core.geometry import Path
 from safety_supervisor.core.world import Bools, Code, Ints
 
 WAIT = 0.5
@@ -34,9 +35,7 @@ def foreseen(
     coming = counts & beside & (met.drift * met.offset < 0)
     if not coming.any():
         return rated, np.zeros(owners, np.bool_)
-    near = np.argmin(np.abs(path.s - met.station[:, None]), axis=1)
-    gain = np.cos(path.heading[near]) * o.trend[:, 1] - np.sin(path.heading[near]) * o.trend[:, 0]
-    movers = foresight.Movers(met.station, met.offset, met.along, met.drift, gain, width).take(counts)
+    movers = movers_of(o, rated, situation, config).take(counts)
     together = foresight.joint(_costs(movers, situation, config), owner[counts], owners)
     comes = np.bincount(owner[coming], minlength=owners) > 0
     due, harmful = comes & foresight.due(together), comes & foresight.harmful(together)
@@ -49,17 +48,30 @@ def foreseen(
     return replace(rated, demand=demand, code=code, spared=spared), harmful
 
 
+def movers_of(o: Objects, rated: Rated, situation: Situation, config: Config) -> foresight.Movers:
+    """Return every row in the frame of the path."""
+    met, path = rated.met, situation.path
+    near = np.argmin(np.abs(path.s - met.station[:, None]), axis=1)
+    gain = np.cos(path.heading[near]) * o.trend[:, 1] - np.sin(path.heading[near]) * o.trend[:, 0]
+    width = o.slack - config.corridor.margin
+    return foresight.Movers(met.station, met.offset, met.along, met.drift, gain, width)
+
+
+def plan_course(path: Path) -> foresight.Course:
+    """Return the plan's own timing as a course."""
+    planned = np.isfinite(path.time)
+    times, s = path.time[planned], path.s[planned]
+    over = np.maximum(foresight.TIMES - times[-1], 0.0)
+    travel = np.interp(foresight.TIMES, times, s)
+    speed = np.interp(travel, path.s, path.speed)
+    return foresight.Course((travel + over * path.speed[-1])[None], speed[None])
+
+
 def _costs(movers: foresight.Movers, situation: Situation, config: Config) -> foresight.Costs:
     path, v, f = situation.path, abs(situation.ego.speed), config.fallback
     brake = min(f.emergency_deceleration, situation.envelope.assumed_brake)
     phases = ((-brake, -brake, 0.0), (0.0, -brake, WAIT), (-brake, 0.0, max(config.timing.period, foresight.STEP)))
     courses = [foresight.two_phases(v, situation.braked, first, second, at, f.emergency_jerk,
                                     config.timing.actuation_delay) for first, second, at in phases]
-    planned = np.isfinite(path.time)
-    times, s = path.time[planned], path.s[planned]
-    over = np.maximum(foresight.TIMES - times[-1], 0.0)
-    travel = np.interp(foresight.TIMES, times, s)
-    speed = np.interp(travel, path.s, path.speed)
-    plan = foresight.Course((travel + over * path.speed[-1])[None], speed[None])
     body = (path.front, path.rear, config.vehicle.width / 2)
-    return foresight.costs(movers, plan, (courses[0], courses[1], courses[2]), body)
+    return foresight.costs(movers, plan_course(path), (courses[0], courses[1], courses[2]), body)

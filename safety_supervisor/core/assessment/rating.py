@@ -18,7 +18,7 @@ from safety_supervisor.core.assessment.situation import (
     ego_speed,
     known_reach,
 )
-from safety_supervisor.core.config import Config
+from safety_supervisor.core.config import Config, Envelope
 from safety_supervisor.core.envelopes import EPS, near_field_margin, path_margin, ttc_margin, worst_end
 from safety_supervisor.core.geometry import Contacts, Path
 from safety_supervisor.core.world import Bools, Code, Floats, Ints, Mode
@@ -127,19 +127,27 @@ def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) 
     The state is taken back to the time of the newest detection and the age added to the response time: from that
     moment on the object may have done its worst.
     """
+    gap, speed, response = worst_state(o, met, situation, config)
+    v, e = ego_speed(situation, config), situation.envelope
+    return np.where(met.hit, margin_of(o, gap, v, speed, response, situation.acceleration, e), np.inf)
+
+
+def worst_state(o: Objects, met: Contacts, situation: Situation, config: Config) -> tuple[Floats, Floats, Floats]:
+    """Return gap [m], object speed [m/s] and response time [s] of each row at the worst end of what is known."""
     e, timing = situation.envelope, config.timing
-    v = ego_speed(situation, config)
     gap_off = e.sigma_k * np.maximum(met.gap_sigma, np.where(o.near, 0.0, e.gap_sigma_floor))
     bound = np.where(o.near, NEAR_BOUND, e.geometry_bound)
     reading, speed_off = abs(situation.ego.speed), e.sigma_k * met.speed_sigma
     gap, speed = worst_end(met.gap, gap_off, bound, reading, met.along, speed_off, o.age)
-    response = o.age + timing.commit + timing.actuation_delay
-    margin = np.where(
-        o.near,
-        near_field_margin(gap, v, o.approach, response, situation.acceleration, o.keep, e),
-        path_margin(gap, v, speed, response, situation.acceleration, e),
-    )
-    return np.where(met.hit, margin, np.inf)
+    return gap, speed, o.age + timing.commit + timing.actuation_delay
+
+
+def margin_of(
+    o: Objects, gap: Floats, ego: Floats | float, speed: Floats, response: Floats, acceleration: float, e: Envelope
+) -> Floats:
+    """Return the worst-case margin [m] of each row by the envelope that is for it."""
+    near = near_field_margin(gap, ego, o.approach, response, acceleration, o.keep, e)
+    return np.asarray(np.where(o.near, near, path_margin(gap, ego, speed, response, acceleration, e)))
 
 
 def authority(o: Objects, met: Contacts, known: float, config: Config) -> Ints:

@@ -43,6 +43,8 @@ class Situation:
     """Deceleration that the bends of the path leave [m/s^2], where it is known."""
     before: Tracks = field(default_factory=Tracks)
     """Tracks of the tick before: a lateral speed that grows shows early what comes."""
+    under_way: int = NOMINAL
+    """Mode of the stop under way, NOMINAL without one."""
 
 
 def known_reach(path: Path, situation: Situation, config: Config) -> float:

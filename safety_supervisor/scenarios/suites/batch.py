@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from safety_supervisor.core import supervisor
-from safety_supervisor.core.assessment import Situation, foreseen, objects_of, rate, rate_present
+from safety_supervisor.core.assessment import Situation, chosen, foreseen, objects_of, rate, rate_present
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.supervisor import State
 from safety_supervisor.core.tracking import TrackerState
@@ -29,8 +29,8 @@ ROWS = 1500
 """Most worlds that are rated in one call: what bounds the memory."""
 WORLD = 1000
 """Track ids of one world are below it."""
-Key = tuple[int, int, float, bool]
-"""What is demanded, what must go on, the speed that is allowed [m/s], and whether braking does harm."""
+Key = tuple[int, int, float, bool, int]
+"""What is demanded, what must go on, the speed allowed [m/s], whether braking does harm, and what harms least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Batch:
         seen = self._seen(group.members, step, ego)
         inputs = Inputs(odometry=(ego,), radar=loop.empty_scans(t, self._config), plans=(plan,))
         alone = len(group.members) == 1  # a group of one is simply stepped
-        keys = [(0, 0, 0.0, False)] if alone else self._keys(group.state, inputs, t, seen)
+        keys = [(0, 0, 0.0, False, 0)] if alone else self._keys(group.state, inputs, t, seen)
         apart: dict[Key, list[int]] = {}
         for i, key in zip(group.members.tolist(), keys, strict=True):
             apart.setdefault(key, []).append(i)
@@ -223,17 +223,18 @@ def keys(tracks: Tracks, world: Ints, worlds: int, situation: Situation, state: 
     objects = objects_of(tracks, (), situation, config)
     first = rate(objects, situation.path, situation, config)
     rated, harmful = foreseen(objects, first, situation, config, world, worlds)
-    demand, sustain = np.zeros(worlds, np.int64), np.zeros(worlds, np.int64)
-    cap = np.full(worlds, np.inf)
-    np.maximum.at(demand, world, rated.demand)
+    sustain, cap = np.zeros(worlds, np.int64), np.full(worlds, np.inf)
+    beside = None
     if situation.present is not None:
-        beside = rate_present(objects, situation.present, rated.spared, situation, config)
-        np.maximum.at(demand, world, beside.demand)
+        present = rate_present(objects, situation.present, rated.spared, situation, config)
+        beside = present.demand, present.margin
+    choice = chosen(objects, rated, beside, situation, config, world, worlds)
+    demand = choice.stop
     np.maximum.at(sustain, world, rated.expected.conflict & (rated.level >= Mode.COMFORT_STOP))
     capped = rated.demand == Mode.SPEED_CAP
     np.minimum.at(cap, world[capped], rated.expected.cap[capped])
     arbiter = state.arbiter
     matters = (demand == Mode.SPEED_CAP) | (arbiter.held == Mode.SPEED_CAP) | (arbiter.mode == Mode.SPEED_CAP)
     limit = np.where(matters, cap, np.inf)
-    columns = zip(demand, sustain, limit, harmful, strict=True)
-    return [(int(d), int(s), float(c), bool(h)) for d, s, c, h in columns]
+    columns = zip(demand, sustain, limit, harmful, choice.least, strict=True)
+    return [(int(d), int(s), float(c), bool(h), int(k)) for d, s, c, h, k in columns]

@@ -1,0 +1,107 @@
+"""Which minimal-risk manoeuvre is taken, decided by trying every case of the shipped function.
+
+Options in the order of `world.Mrm`: the plan, coasting, comfort, firm and emergency stop. Every stop is inside the
+worst-case envelope or not, plan and coasting are no stops; every predicted impact is one of two speeds, none, or not
+known (NaN); the floor is the stop that is demanded. All worlds are asked about in one call, as the assessment does.
+
+Assumptions
+    S1  Whether a course stays inside, and the predicted impact, are as `assessment/manoeuvres.py` says: property tests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+from safety_supervisor.core.arbitration import select
+from safety_supervisor.core.world import Mrm
+from safety_supervisor.prove.claims import World, enumerated
+
+Rule = Callable[[Any, Any, Any], Any]
+IMPACTS = (0.0, 3.0, 8.0, math.nan)
+STOPS = (Mrm.COMFORT, Mrm.FIRM, Mrm.EMERGENCY)
+Case = tuple[tuple[bool, ...], tuple[float, ...], int, int]
+"""Which options are inside, their impacts, the floor, and what is taken."""
+
+
+def every_case(rule: Rule) -> Iterator[Case]:
+    """Yield every case with the answer of the rule."""
+    sides = [(False, False, *stops) for stops in product((False, True), repeat=len(STOPS))]
+    impacts = list(product(IMPACTS, repeat=len(Mrm)))
+    for floor in STOPS:
+        for inside in sides:
+            columns = np.repeat(np.array([inside]).T, len(impacts), axis=1)
+            taken = rule(columns, np.array(impacts).T, np.full(len(impacts), int(floor)))
+            yield from ((inside, impact, int(floor), int(t)) for impact, t in zip(impacts, taken, strict=True))
+
+
+def told(world: World, rule: Rule, holds: Callable[[Case], bool]) -> Iterator[str]:
+    """Yield "" or the counterexample of each case."""
+    cases = 0
+    for case in every_case(rule):
+        cases += 1
+        inside, impact, floor, taken = case
+        names = [m.name for m in Mrm if inside[m]]
+        yield "" if holds(case) else f"inside {names}, impacts {impact}, floor {Mrm(floor).name} -> {taken}"
+    world.show("cases", cases)
+
+
+def enough(case: Case) -> list[int]:
+    """Return the options that are inside and no milder than what is demanded, mildest first."""
+    return [i for i, fits in enumerate(case[0]) if fits and i >= case[2]]
+
+
+def takes_the_strongest(inside: Any, impact: Any, floor: Any) -> Any:
+    """Control: whatever is enough, brake as hard as can be."""
+    return np.full(np.shape(floor), int(Mrm.EMERGENCY))
+
+
+def forgets_the_floor(inside: Any, impact: Any, floor: Any) -> Any:
+    """Control: the mildest inside, however much is demanded."""
+    return select(inside, impact, 0 * floor)
+
+
+def mildest_of_equals(inside: Any, impact: Any, floor: Any) -> Any:
+    """Control: of equal impacts the first one."""
+    known = np.where(np.isnan(impact), np.inf, impact)
+    return np.where((inside & (np.arange(len(Mrm))[:, None] >= floor)).any(axis=0), select(inside, impact, floor),
+                    np.argmin(known, axis=0))  # fmt: skip
+
+
+def believes_what_is_not_known(inside: Any, impact: Any, floor: Any) -> Any:
+    """Control: an impact that is not known counts as none."""
+    return select(inside, np.where(np.isnan(impact), -1.0, impact), floor)
+
+
+def has_a_hole(inside: Any, impact: Any, floor: Any) -> Any:
+    """Control: no answer where nothing is inside."""
+    return np.where(np.any(inside, axis=0), select(inside, impact, floor), -1)
+
+
+@enumerated("SEL-1", "there is always an answer", controls={"a hole": {"rule": has_a_hole}})
+def total(world: World, rule: Rule = select) -> Iterator[str]:
+    """Each case gives one of the options."""
+    yield from told(world, rule, lambda case: case[3] in tuple(Mrm))
+
+
+@enumerated("SEL-2", "the mildest stop inside is taken, and none milder than what is demanded", controls={
+    "takes the strongest": {"rule": takes_the_strongest}, "forgets the floor": {"rule": forgets_the_floor}})
+def takes_the_mildest(world: World, rule: Rule = select) -> Iterator[str]:
+    """Where options are enough, the first of them is taken."""
+    yield from told(world, rule, lambda case: not enough(case) or case[3] == enough(case)[0])
+
+
+@enumerated("SEL-3", "none inside: the least predicted impact, the strongest braking among equals", controls={
+    "mildest of equals": {"rule": mildest_of_equals}, "believes": {"rule": believes_what_is_not_known}})
+def least_impact(world: World, rule: Rule = select) -> Iterator[str]:
+    """Where no option is enough, none has less impact, and no stronger one as little."""
+
+    def holds(case: Case) -> bool:
+        cost = [math.inf if math.isnan(x) else x for x in case[1]]
+        least = max(i for i, x in enumerate(cost) if x == min(cost))
+        return bool(enough(case)) or case[3] == least
+
+    yield from told(world, rule, holds)

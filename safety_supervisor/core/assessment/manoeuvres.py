@@ -1,0 +1,134 @@
+"""Which minimal-risk manoeuvre is enough: each one's own jerk-limited course against the worst-case envelope.
+
+Asked only once a stop is due or under way. A milder stop stays inside when at every time of its course, objects in
+their expected motion, the emergency stop would still keep the worst-case margin; the response time counts again in
+full, for to change over takes a commit interval and the actuation delay. The course of the emergency stop is what the
+margin of now speaks about, so that one is inside as long as no margin is gone. What then is taken, `arbitration.select`
+says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from safety_supervisor.core import foresight
+from safety_supervisor.core.arbitration import select
+from safety_supervisor.core.assessment.cut_in import movers_of, plan_course
+from safety_supervisor.core.assessment.objects import Objects
+from safety_supervisor.core.assessment.rating import Rated, margin_of, worst_state
+from safety_supervisor.core.assessment.situation import COMFORT_STOP, EMERGENCY_STOP, FIRM_STOP, NOMINAL, Situation
+from safety_supervisor.core.config import Config
+from safety_supervisor.core.envelopes import EPS, upper_speed
+from safety_supervisor.core.fallback import course, manoeuvre
+from safety_supervisor.core.world import Bools, Floats, Ints, Mode, Mrm
+
+TIMES = np.arange(0.0, 12.01, 0.2)
+"""When a course is looked at [s]; what comes later is judged later."""
+MILDER = (Mode.COMFORT_STOP, Mode.FIRM_STOP)
+NONE = -1
+Beside = tuple[Ints, Floats]
+"""Demand (N,) and margin (N,) [m] of each row on ego's present course."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What each of W worlds is to do about all its rows together."""
+
+    stop: Ints
+    """(W,) mode that is asked for: what the rows demand, or the mildest stop above it that is enough."""
+    least: Ints
+    """(W,) option of `world.Mrm` with the least predicted impact where none is inside and it is not the emergency stop,
+    NONE otherwise."""
+
+
+def chosen(
+    o: Objects, rated: Rated, beside: Beside | None, situation: Situation, config: Config, owner: Ints, owners: int
+) -> Choice:
+    """Return what is to be done; `beside` is what ego's present course leads into, rows are those of `owner` (N,)."""
+    demand, breached = np.full(owners, NOMINAL), np.zeros(owners, np.bool_)
+    for asked, margin in _parts(rated, beside):
+        np.maximum.at(demand, owner, asked)
+        np.logical_or.at(breached, owner, (asked >= EMERGENCY_STOP) & ~(margin >= EPS))
+    floor = np.maximum(demand, min(situation.under_way, EMERGENCY_STOP))
+    none = np.full(owners, NONE)
+    if not (breached | ((floor >= COMFORT_STOP) & (floor < EMERGENCY_STOP))).any():
+        return Choice(demand, none)
+    inside = np.zeros((len(Mrm), owners), np.bool_)
+    inside[Mrm.EMERGENCY] = ~breached
+    for mode in MILDER:
+        inside[_option(mode)] = ~breached & _stays(mode, o, rated, situation, config, owner, owners)
+    impact = np.zeros(inside.shape)
+    if breached.any():
+        impact = _impacts(o, rated, beside, situation, config, owner, owners)
+    option = select(inside, impact, floor - (COMFORT_STOP - Mrm.COMFORT))
+    due = floor >= COMFORT_STOP
+    stop = np.where(due & ~breached & (option > floor - 1), option + 1, demand)
+    return Choice(np.maximum(stop, demand), np.where(breached & (option < Mrm.EMERGENCY), option, none))
+
+
+def _parts(rated: Rated, beside: Beside | None) -> Iterator[Beside]:
+    yield rated.demand, rated.margin
+    if beside is not None:
+        yield beside
+
+
+def _option(mode: Mode) -> Mrm:
+    return Mrm(mode - (Mode.COMFORT_STOP - Mrm.COMFORT))
+
+
+def _course(mode: Mode, times: Floats, situation: Situation, config: Config) -> tuple[Floats, Floats]:
+    """Return travel and speed at `times` of the stop of a mode, never weaker than the braking that is on."""
+    mrm, left = manoeuvre(mode, config), situation.envelope.assumed_brake
+    brake = max(min(mrm.deceleration, left), -situation.braked)
+    return course(abs(situation.ego.speed), max(situation.braked, -brake), brake, mrm.jerk, times,
+                  config.timing.actuation_delay)  # fmt: skip
+
+
+def _stays(
+    mode: Mode, o: Objects, rated: Rated, situation: Situation, config: Config, owner: Ints, owners: int
+) -> Bools:
+    """Tell for each world (W,) whether the stop of a mode keeps the worst-case margin of every row all along."""
+    leaves = np.zeros(owners, np.bool_)
+    rows = np.flatnonzero(rated.met.hit & (rated.level >= EMERGENCY_STOP) & ~rated.spared)
+    if situation.resting or not len(rows):
+        return ~leaves
+    e, still = situation.envelope, config.tracking.moving_speed
+    travel, v = _course(mode, TIMES, situation, config)
+    gap, speed, response = worst_state(o, rated.met, situation, config)
+    along = rated.met.along
+    along = np.where(along < -still, along, np.maximum(along, 0.0))  # noise of what stands does not add up
+    gaps = gap + along * TIMES[:, None] - travel[:, None]
+    acceleration = min(situation.acceleration, e.acceleration_margin)
+    margin = margin_of(o, gaps, upper_speed(v, e)[:, None], speed, response, acceleration, e)
+    fine = (margin >= EPS) | (v <= config.arbitration.standstill_speed)[:, None]
+    np.logical_or.at(leaves, owner[rows], ~fine[:, rows].all(axis=0))
+    return ~leaves
+
+
+def _impacts(
+    o: Objects, rated: Rated, beside: Beside | None, situation: Situation, config: Config, owner: Ints, owners: int
+) -> Floats:
+    """Return the predicted impact (K, W) [m/s] of each option, summed over what a lateral acceleration may become.
+
+    Where a row breaks its margin whose motion cannot be foretold, all options count as equal.
+    """
+    v, path, met = abs(situation.ego.speed), situation.path, rated.met
+    counts = ~o.near & o.sound & (rated.level >= FIRM_STOP) & (met.station >= -path.rear)
+    unknown = np.zeros(owners, np.bool_)
+    for asked, margin in _parts(rated, beside):
+        broken = (asked >= EMERGENCY_STOP) & ~(margin >= EPS)
+        np.logical_or.at(unknown, owner, broken & ~(counts & rated.met.hit))
+    if unknown.all() or not counts.any():
+        return np.zeros((len(Mrm), owners))
+    f = config.fallback
+    coast = foresight.two_phases(v, situation.braked, 0.0, 0.0, 0.0, f.emergency_jerk, config.timing.actuation_delay)
+    stops = [foresight.Course(*(x[None] for x in _course(mode, foresight.TIMES, situation, config)))
+             for mode in (*MILDER, Mode.EMERGENCY_STOP)]  # fmt: skip
+    body = (path.front, path.rear, config.vehicle.width / 2)
+    movers = movers_of(o, rated, situation, config).take(counts)
+    costs = foresight.contact_costs(movers, (plan_course(path), coast, *stops), body)
+    impact = np.stack([foresight.worst(cost, owner[counts], owners).sum(axis=0) for cost in costs])
+    return np.where(unknown, 0.0, impact)

@@ -1,0 +1,135 @@
+"""Which stop is enough: the mildest whose own course stays inside, and what is done when none does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import CONFIG, FRONT, Drive, ego, lead, plan, situation, straight_path
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safety_supervisor.core import fallback, supervisor
+from safety_supervisor.core.arbitration import select
+from safety_supervisor.core.assessment import assess
+from safety_supervisor.core.envelopes import EPS, path_margin, upper_speed
+from safety_supervisor.core.world import Mode, Mrm, Tracks
+
+E, F, TIMING = CONFIG.envelope, CONFIG.fallback, CONFIG.timing
+STOPS = (Mode.COMFORT_STOP, Mode.FIRM_STOP, Mode.EMERGENCY_STOP)
+
+
+def stays_inside(mode: Mode, gap: float, speed: float) -> bool:
+    """Drive the stop of a mode towards a standing object in small steps and look at the margin of each."""
+    mrm, dt = fallback.manoeuvre(mode, CONFIG), 0.002
+    v, s, a, t = speed, 0.0, 0.0, 0.0
+    response = TIMING.commit + TIMING.actuation_delay
+    free = gap - E.sigma_k * E.gap_sigma_floor - E.geometry_bound
+    while v > CONFIG.arbitration.standstill_speed and t < 12.0:
+        if path_margin(free - s, upper_speed(v, E), 0.0, response, 0.0, E) < EPS:
+            return False
+        a = max(a - mrm.jerk * dt, -mrm.deceleration) if t >= TIMING.actuation_delay else 0.0
+        s, v, t = s + v * dt + a * dt * dt / 2, v + a * dt, t + dt
+    return True
+
+
+@pytest.mark.parametrize("speed", [5.0, 12.0, 20.0])
+def test_the_mildest_stop_whose_own_course_stays_inside_is_asked_for(speed):
+    seen = set()
+    for gap in np.linspace(2.0 + speed, 3.0 + speed * 1.5 + speed * speed / 4, 40):
+        result = assess(lead(gap, 0.0, speed_sigma=0.0), (), situation(speed), CONFIG)
+        asked = max((t.demand for t in result.threats), default=Mode.NOMINAL)
+        if asked < Mode.COMFORT_STOP or asked == Mode.EMERGENCY_STOP:
+            continue
+        enough = [m for m in STOPS[:2] if stays_inside(m, gap, speed)]
+        near = [m for m in STOPS[:2] if stays_inside(m, gap + 0.1, speed) != stays_inside(m, gap - 0.1, speed)]
+        expected = next((m for m in enough if m >= asked), Mode.EMERGENCY_STOP)
+        if not near:  # the shipped course is looked at every 0.2 s
+            assert result.demand == expected, gap
+            seen.add((asked, expected))
+    assert len({expected for _, expected in seen}) >= 2
+    assert any(expected > asked for asked, expected in seen)
+
+
+def test_nothing_is_escalated_while_no_stop_is_due():
+    """A lead that is closed in on so slowly that the plan keeps clear long enough asks for no stop."""
+    result = assess(lead(148.0, 19.0), (), situation(20.0), CONFIG)
+    assert result.demand < Mode.COMFORT_STOP
+
+
+def test_a_stop_under_way_becomes_stronger_when_it_would_leave_the_envelope_and_not_when_it_stays_inside():
+    under_way = replace(situation(20.0), braking=True, under_way=int(Mode.COMFORT_STOP), braked=-F.comfort_deceleration)
+    assert assess(lead(130.0, 0.0), (), under_way, CONFIG).demand <= Mode.COMFORT_STOP
+    assert assess(lead(75.0, 0.0), (), under_way, CONFIG).demand >= Mode.FIRM_STOP
+    assert assess(Tracks(), (), under_way, CONFIG).demand == Mode.NOMINAL  # the control: nothing there
+
+
+@given(st.floats(1.0, 40.0), st.floats(-7.0, 0.0), st.sampled_from(STOPS), st.floats(0.0, 0.5))
+def test_a_course_is_the_integral_of_its_ramp(speed, now, mode, delay):
+    mrm = fallback.manoeuvre(mode, CONFIG)
+    brake, dt = max(mrm.deceleration, -now), 1e-3
+    times = np.arange(0.0, 12.0, dt)
+    travel, v = fallback.course(speed, now, brake, mrm.jerk, times, delay)
+    a = np.where(times < delay, now, np.maximum(now - mrm.jerk * (times - delay), -brake))
+    brute = np.maximum(speed + np.concatenate([[0.0], np.cumsum((a[1:] + a[:-1]) / 2 * dt)]), 0.0)
+    assert v == pytest.approx(brute, abs=0.02)
+    assert travel == pytest.approx(np.concatenate([[0.0], np.cumsum((v[1:] + v[:-1]) / 2 * dt)]), abs=0.02)
+
+
+# --- none inside ----------------------------------------------------------------------------------------------------
+
+
+def test_a_standing_car_inside_the_stopping_distance_is_braked_for_as_hard_as_can_be():
+    result = assess(lead(15.0, 0.0), (), situation(20.0), CONFIG)
+    assert (result.demand, result.least) == (Mode.EMERGENCY_STOP, None)
+
+
+def crossing(ahead):
+    """Somebody who steps into the way just behind where ego will have passed, if it does not brake."""
+    return lead(ahead, 0.0, y=1.6, vy=-1.6, hits=100, extent=0.3)
+
+
+def test_where_only_braking_leads_to_contact_the_least_impact_is_not_the_emergency_stop():
+    results = [assess(crossing(gap), (), situation(14.0), CONFIG) for gap in np.arange(0.5, 20.0, 0.5)]
+    breached = [r for r in results if r.demand == Mode.EMERGENCY_STOP and r.margin < EPS]
+    assert breached
+    assert any(r.least is None for r in breached)
+
+
+def test_an_unknown_motion_is_braked_for():
+    broken = lead(15.0, float("nan"))
+    result = assess(broken, (), situation(20.0), CONFIG)
+    assert (result.demand, result.least) == (Mode.EMERGENCY_STOP, None)
+
+
+@pytest.mark.parametrize(("option", "most"), [(Mrm.PLAN, 0.0), (Mrm.COAST, 0.0), (Mrm.COMFORT, -1.9), (Mrm.FIRM, -3.9)])
+def test_what_has_the_least_impact_is_what_is_commanded(option, most):
+    drive = Drive(CONFIG, objects=((FRONT + 18.0, 0.0, 0.0),))
+    drive.run(0.5)
+    state = replace(drive.state, acceleration=-7.0)
+    path, follows = straight_path(20.0), True
+    now = -7.0
+    for _ in range(60):
+        made, now = supervisor._least(option, replace(state, acceleration=now), path, follows, 0.0, ego(20.0), CONFIG)
+    assert now == pytest.approx(most, abs=0.2)
+    assert made is not None
+
+
+def test_options_of_equal_impact_go_to_the_strongest_braking():
+    nobody = np.zeros((5, 1), np.bool_)
+    assert select(nobody, np.zeros((5, 1)), np.array([2]))[0] == Mrm.EMERGENCY
+    assert select(nobody, np.full((5, 1), np.nan), np.array([2]))[0] == Mrm.EMERGENCY
+    assert select(nobody, np.array([[3.0], [1.0], [1.0], [4.0], [5.0]]), np.array([2]))[0] == Mrm.COMFORT
+    inside = nobody.copy()
+    inside[Mrm.FIRM] = True
+    assert select(inside, np.zeros((5, 1)), np.array([2]))[0] == Mrm.FIRM
+    assert select(inside, np.zeros((5, 1)), np.array([4]))[0] == Mrm.EMERGENCY
+
+
+def test_the_policy_s_braking_is_a_plan_as_good_as_any():
+    """A plan that brakes for itself by more than comfort is what the course of option PLAN follows."""
+    made = plan(20.0, acceleration=-5.0)
+    result = assess(lead(30.0, 0.0), (), situation(20.0, by=made), CONFIG)
+    assert result.demand == Mode.EMERGENCY_STOP
+    assert result.least is None
