@@ -55,10 +55,31 @@ def test_braking_beside_a_car_that_ego_is_about_to_pass_is_harmful():
 
 
 def test_a_growing_lateral_speed_is_seen_before_it_has_grown():
-    still = together(compare(25.0, mover(22.0, 1.8, 8.0, -0.45)))
-    grows = together(compare(25.0, mover(22.0, 1.8, 8.0, -0.45, -1.5)))
+    still = together(compare(25.0, mover(26.0, 1.8, 8.0, -0.45)))
+    grows = together(compare(25.0, mover(26.0, 1.8, 8.0, -0.45, -1.5)))
     assert not due(still)[0]
     assert due(grows)[0]
+
+
+def test_a_growth_that_braking_does_not_clear_asks_for_nothing():
+    close = together(compare(25.0, mover(16.0, 1.8, 8.0, -0.45, -1.5)))
+    assert 0.0 < close.now.max() < close.wait.max()  # it would only hit less hard, if it came to that
+    assert close.wait[0] == 0.0
+    assert not due(close)[0]
+
+
+def test_a_near_miss_counts_as_a_contact_while_braking_clears_it_and_not_after():
+    """The lane changer reaches ego's flank 3.2 s from now, when it is 5 cm behind ego's rear."""
+    time, closing = 3.2, 7.0
+    near = mover(time * closing - 4 * BODY[1] - 0.05, time * 0.5, 8.0, -0.5)
+    clear = together(compare(15.0, near))
+    assert clear.plan[0, 0] == 0.0 < clear.plan[1, 0]
+    passed = together(compare(15.0, mover(time * closing - 4 * BODY[1] - 2.0, time * 0.5, 8.0, -0.5)))
+    assert passed.plan.max() == 0.0
+    late = together(compare(15.0, mover(0.7 * closing - 4 * BODY[1] - 0.05, 0.7 * 0.5, 8.0, -0.5)))
+    assert late.plan[0, 0] == 0.0 < late.plan[1, 0]
+    assert late.now.max() > 0.0
+    assert not due(late)[0]
 
 
 def test_who_changes_lanes_stays_and_who_crosses_goes_on():
@@ -66,6 +87,8 @@ def test_who_changes_lanes_stays_and_who_crosses_goes_on():
     crossing = mover(30.0, 1.6, 0.5, -2.0)
     assert foresight._across(lane, 0.0)[:, -1] == pytest.approx(0.0)
     assert (foresight._across(crossing, 0.0)[:, -1] < -5.0).all()
+    slow = mover(30.0, 1.6, 2.8, -1.7)  # 10 km/h, the fastest lane change of UN R157
+    assert foresight._across(slow, 0.0)[:, -1] == pytest.approx(0.0)
 
 
 @given(st.floats(0.0, 40.0), st.floats(-8.0, 0.0), st.floats(0.0, 0.5), st.floats(0.0, 1.0))
@@ -107,3 +130,36 @@ def test_the_supervisor_brakes_for_a_cut_in_that_is_still_beside_and_says_so():
     assert any("into the way" in r.text for r in found.reasons) or found.margin < 0.0
     straight = assess(builders.lead(24.0, 8.0, y=2.6), (), builders.situation(25.0), builders.CONFIG)
     assert straight.demand == Mode.NOMINAL
+
+
+def test_who_comes_into_the_way_behind_ego_asks_for_nothing_and_eases_a_stop():
+    from safety_supervisor.core.assessment import assess
+
+    length = builders.FRONT + builders.CONFIG.vehicle.rear
+    behind = -length - 0.3
+    coming = assess(builders.lead(behind, 18.0, y=1.9, vy=-1.2), (), builders.situation(20.0), builders.CONFIG)
+    assert coming.demand == Mode.NOMINAL
+    assert coming.ease
+    for apart in (builders.lead(behind, 18.0, y=1.9), builders.lead(behind - 40.0, 2.0, y=1.9, vy=-1.2)):
+        assert not assess(apart, (), builders.situation(20.0), builders.CONFIG).ease
+
+
+def test_who_is_behind_does_not_forbid_the_stop_for_who_cuts_in_ahead():
+    from safety_supervisor.core.assessment import assess
+
+    behind = builders.lead(-builders.FRONT - builders.CONFIG.vehicle.rear - 0.3, 25.0, y=1.9, vy=-1.2)
+    tracks = builders.together(builders.lead(24.0, 8.0, y=2.6, vy=-1.2), behind)
+    found = assess(tracks, (), builders.situation(25.0), builders.CONFIG)
+    assert found.demand == Mode.EMERGENCY_STOP
+    assert not found.ease
+
+
+def test_who_is_only_passed_asks_for_no_cap_either():
+    """A cap slows ego just enough to be hit by whom it would have left behind."""
+    from safety_supervisor.core.assessment import assess
+
+    found = assess(builders.lead(2.0, 2.8, y=2.1, vy=-0.4), (), builders.situation(8.3), builders.CONFIG)
+    assert found.ease
+    assert found.demand == Mode.NOMINAL
+    into = assess(builders.lead(8.0, 2.8, y=1.3, vy=-0.8), (), builders.situation(8.3), builders.CONFIG)
+    assert into.demand > Mode.NOMINAL

@@ -284,3 +284,13 @@ def test_who_drifts_in_slowly_while_ego_is_passing_is_not_braked_into(row):
     told = suite.run([row], suite.configure(CONFIG, Options()), Options())[0]
     assert not told["collision_without"]
     assert not told["collision"]
+
+
+@pytest.mark.parametrize(("name", "rows"), [
+    ("r157-cut-in-low", (1282, 3497, 4486, 7442, 10637, 10705)), ("r157-cut-in-high", (5629, 10126)),
+])  # fmt: skip
+def test_acting_hits_nobody_whom_ego_would_have_passed_or_could_have_let_in(name, rows):
+    """A cap or a late stop beside a car that ego passes, a stop in front of who is behind, a growth that ends."""
+    suite, options = find(name), Options()
+    ended = suite.run(rows, suite.configure(CONFIG, options), options)
+    assert [r["case"] for r in ended if r["collision"]] == []

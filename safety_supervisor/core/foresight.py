@@ -23,12 +23,15 @@ STEP = 0.1
 """Time step of the prediction [s]."""
 HORIZON = 6.0
 """The hardest braking from motorway speed takes hardly longer [s]."""
-GROWTH = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Durations for which a lateral acceleration is thought to go on [s]."""
+GROWTH = (0.0, 0.0, 0.25, 0.5, 0.75, 1.0)
+"""Durations for which a lateral acceleration is thought to go on [s], one for each case; the first is the likeliest."""
 LATERAL_SPEED_MAX = 1.8
 """No lane change is faster [m/s]; UN R157 takes cut-ins up to it."""
-STAYS = 0.35
-"""Who moves across by less than this share of its speed along the path is changing lanes; else it crosses."""
+STAYS = 0.7
+"""Who moves across by less than this share of its speed along the path may stay in it; else it crosses. A car at
+10 km/h changes lanes with up to 0.65."""
+NEAR_MISS = 0.1
+"""Passing closer than this [m] counts as a contact in every case but the likeliest, which is taken as it is."""
 CONTACT = 40.0
 """A contact costs its relative speed and this [m/s]: first of all there shall be none, then a soft one."""
 TIMES = np.arange(0.0, HORIZON + STEP / 2, STEP)
@@ -67,7 +70,7 @@ class Movers:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Cost [m/s] of the first contact, 0 without, for each length of growth (H, N) and each course."""
+    """Cost [m/s] of the first contact, 0 without, for each case of GROWTH (H, N) and each course."""
 
     plan: Floats
     brake: Floats
@@ -115,11 +118,13 @@ def costs(
 
 
 def contact_costs(movers: Movers, courses: tuple[Course, ...], body: tuple[float, float, float]) -> Iterator[Floats]:
-    """Yield the cost (H, N) [m/s] of the first contact on each course, for each length of growth."""
-    growths = GROWTH if bool((movers.gain != 0).any()) else GROWTH[:1]
+    """Yield the cost (H, N) [m/s] of the first contact on each course, for each case of growth and near miss."""
+    growths = GROWTH if bool((movers.gain != 0).any()) else GROWTH[:2]
+    spread = np.full((len(growths), 1, 1), NEAR_MISS)
+    spread[0] = 0.0
     across = np.stack([_across(movers, growth) for growth in growths])
-    wide = np.abs(across) <= (body[2] + movers.half_width)[:, None]
-    yield from (_contact_speed(movers, wide, course, body) for course in courses)
+    wide = np.abs(across) <= (body[2] + movers.half_width)[:, None] + spread
+    yield from (_contact_speed(movers, wide, spread, course, body) for course in courses)
 
 
 def _across(m: Movers, growth: float) -> Floats:
@@ -136,9 +141,11 @@ def _across(m: Movers, growth: float) -> Floats:
     return np.asarray(np.where((stays & toward)[:, None], settled, offset))
 
 
-def _contact_speed(m: Movers, wide: Bools, ego: Course, body: tuple[float, float, float]) -> Floats:
+def _contact_speed(
+    m: Movers, wide: Bools, spread: Floats, ego: Course, body: tuple[float, float, float]
+) -> Floats:
     ahead = m.along[:, None] + m.speed[:, None] * TIMES - ego.travel
-    touch = wide & (ahead <= body[0]) & (ahead >= -body[1])
+    touch = wide & (ahead <= body[0] + spread) & (ahead >= -body[1] - spread)
     first = np.argmax(touch, axis=-1)
     speeds = np.broadcast_to(np.abs(ego.speed - m.speed[:, None]), ahead.shape)
     at_contact = np.take_along_axis(speeds, first.reshape(-1, len(m.along)).T, axis=1).T.reshape(first.shape)
@@ -146,9 +153,12 @@ def _contact_speed(m: Movers, wide: Bools, ego: Course, body: tuple[float, float
 
 
 def due(c: Costs) -> Bools:
-    """Tell which rows demand braking now: waiting may cost, and in the likeliest case braking costs nothing."""
+    """Tell which rows demand braking now: waiting costs more in the likeliest case; or it may cost something, while
+    braking now leaves every case clear. A mere possibility that braking does not clear either asks for nothing: ego may
+    as well be past.
+    """
     now, wait = c.now, c.wait
-    return np.asarray((now.sum(axis=0) < wait.sum(axis=0)) & (now[0] <= wait[0]))
+    return np.asarray((now[0] < wait[0]) | ((now == 0).all(axis=0) & (wait > 0).any(axis=0)))
 
 
 def harmful(c: Costs) -> Bools:

@@ -9,7 +9,7 @@ import numpy as np
 from safety_supervisor.core import foresight
 from safety_supervisor.core.assessment.objects import Objects
 from safety_supervisor.core.assessment.rating import CODES, Rated
-from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, SPEED_CAP, Situation
+from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, NOMINAL, Situation
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import Path
 from safety_supervisor.core.world import Bools, Code, Ints
@@ -30,22 +30,34 @@ def foreseen(
     width = o.slack - c.margin
     beside = np.abs(met.offset) > half + width
     counts = ~o.near & o.sound & ~o.suspect & (o.existence >= a.stop) & (o.hits >= a.hits)
-    counts &= (met.station >= -path.rear) & (met.along > -config.tracking.moving_speed)
+    counts &= met.along > -config.tracking.moving_speed
     counts &= (met.station - path.front <= np.where(o.static, a.static_range, rated.reach))
     coming = counts & beside & (met.drift * met.offset < 0)
+    # Who is behind asks for nothing; but who comes into the way behind ego runs into it if it brakes on.
+    behind = met.station < -path.rear
+    counts &= ~behind | coming
     if not coming.any():
         return rated, np.zeros(owners, np.bool_)
     movers = movers_of(o, rated, situation, config).take(counts)
-    together = foresight.joint(_costs(movers, situation, config), owner[counts], owners)
-    comes = np.bincount(owner[coming], minlength=owners) > 0
-    due, harmful = comes & foresight.due(together), comes & foresight.harmful(together)
+    due, harmful = _together(_costs(movers, situation, config), owner[counts], coming[counts], behind[counts], owners)
     level = np.where(o.existence >= a.emergency, EMERGENCY_STOP, FIRM_STOP)
-    asks = coming & due[owner]
+    asks = coming & ~behind & due[owner]
     demand = np.where(asks, np.maximum(rated.demand, level), rated.demand)
     spared = counts & beside & harmful[owner]
-    demand = np.where(spared, np.minimum(demand, SPEED_CAP), demand)
+    demand = np.where(spared, NOMINAL, demand)  # a cap brakes too
     code = np.where(asks & (level > rated.demand), CODES.index(Code.CUT_IN), rated.code)
     return replace(rated, demand=demand, code=code, spared=spared), harmful
+
+
+def _together(
+    costs: foresight.Costs, owner: Ints, coming: Bools, behind: Bools, owners: int
+) -> tuple[Bools, Bools]:
+    """Return for whom (owners,) braking is due, and for whom it does harm; who is behind counts for harm only."""
+    before = np.bincount(owner[coming & ~behind], minlength=owners) > 0
+    ahead = foresight.joint(costs, np.where(behind, owners, owner), owners + 1)
+    due = before & foresight.due(ahead)[:-1]
+    comes = np.bincount(owner[coming], minlength=owners) > 0
+    return due, comes & ~due & foresight.harmful(foresight.joint(costs, owner, owners))
 
 
 def movers_of(o: Objects, rated: Rated, situation: Situation, config: Config) -> foresight.Movers:

@@ -89,7 +89,7 @@ def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, co
     reach = _present_reach(situation, config)
     margin = np.where(met.gap <= reach, worst_case(o, met, situation, config), np.inf)
     level = authority(o, met, reach, config)
-    demand = np.where(margin >= EPS, NOMINAL, np.minimum(np.where(spared, SPEED_CAP, EMERGENCY_STOP), level))
+    demand = np.where(margin >= EPS, NOMINAL, np.minimum(np.where(spared, NOMINAL, EMERGENCY_STOP), level))
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
     nothing = Expectation(zero.astype(np.bool_), zero, demand, inf)
     code = np.full(len(o.row), CODES.index(Code.EXTRAPOLATION))
