@@ -56,6 +56,7 @@ class OdometryView:
     header: Header
     numbers: tuple[float, ...]
     """Position x, y, z, orientation x, y, z, w, linear velocity x, y, z, angular velocity x, y, z."""
+    child_frame_id: str = ""
 
 
 @dataclass(slots=True)
@@ -192,12 +193,12 @@ _TRACK_REST = 2 + 4 * 6 * 4
 
 def _odometry(c: _Cursor) -> OdometryView:
     header = c.header()
-    c.text()  # child_frame_id
+    child = c.text()
     pose = c.take(_POSE, 8)
     c.at += _COVARIANCE
     twist = c.take(_TWIST, 8)
     c.at += _COVARIANCE
-    return OdometryView(header, pose + twist)
+    return OdometryView(header, pose + twist, child)
 
 
 def _range(c: _Cursor) -> RangeView:

@@ -227,6 +227,8 @@ def convert(
         if plain_type(msgtype) not in TYPES[role]:
             raise _MalformedError(f"{msgtype} is not understood here, expected {' or '.join(TYPES[role])}")
         context = _Context(binding.name, t, sensor, _frame(frame) or ODOMETRY_FRAME, odometry)
+        if sensor and sensor.frame and _frame(msg.header.frame_id) not in ("", _frame(sensor.frame)):
+            raise _MalformedError(f"header.frame_id is {msg.header.frame_id!r}, expected {sensor.frame}")
         world: World = _READERS[plain_type(msgtype)](msg, context)
         if isinstance(world, Plan) and binding.name != "plan":
             return replace(world, candidate=int(binding.name.removeprefix("plan_")))
@@ -786,7 +788,9 @@ class Gatherer:
             world = _turned(world, known.turning)
             newest = known.odometry is None or world.t >= known.odometry.t or world.t < known.odometry.t - NANOSECONDS
             frame = str(msg.header.frame_id) if binding.role == "odometry" else ODOMETRY_FRAME
-            self.carried = replace(known, frame=frame, odometry=world if newest else known.odometry)
+            if known.frame and frame and _frame(frame) != _frame(known.frame):  # everything tracked lives in the first
+                return Invalid("odometry", world.t, f"header.frame_id changed from {known.frame!r} to {frame!r}")
+            self.carried = replace(known, frame=frame or known.frame, odometry=world if newest else known.odometry)
         return world
 
 

@@ -153,11 +153,21 @@ class World:
     def _publish(self) -> None:
         make, best_effort = self.node.create_publisher, qos_profile_sensor_data
         self._odometry = make(Odometry, "vehicle/odometry", best_effort)
-        self._radar = make(PointCloud2, "radar/front/points", best_effort)
+        self.publish_radar()
         self._plan = make(MultiDOFJointTrajectory, "policy/trajectory", 10)
         self._driver = make(Bool, "vehicle/driver_takeover", 10)
         names = ("front_left", "front_centre_left", "front_centre_right", "front_right", "rear_left", "rear_right")
         self._ranges = {name: make(Range, f"ultrasonic/{name}", best_effort) for name in names}
+
+    def publish_radar(self, frame: str = "radar_front") -> None:
+        """Publish the radar's messages in this frame from now on, by a publisher of its own."""
+        self.radar_frame = frame
+        self._radar = self.node.create_publisher(PointCloud2, "radar/front/points", qos_profile_sensor_data)
+
+    def unplug_radar(self) -> None:
+        """Take the radar's publisher away."""
+        self.radar = False
+        self.node.destroy_publisher(self._radar)
 
     def _listen(self) -> None:
         node, name = self.node, "safety_supervisor"
@@ -256,7 +266,7 @@ class World:
             if 0.5 < distance < 200.0:
                 rows.append((x, y, 0.0, -self.speed * x / distance))
         message = PointCloud2(height=1, width=len(rows), point_step=16, row_step=16 * len(rows), is_dense=True)
-        message.header.frame_id = "radar_front"
+        message.header.frame_id = self.radar_frame
         message.header.stamp = self._stamp()
         message.fields = [
             PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)

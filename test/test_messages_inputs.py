@@ -183,3 +183,30 @@ def test_a_trajectory_with_too_many_points_is_refused_as_message_and_as_view():
 def test_no_pose_at_all_is_refused():
     with pytest.raises(ValueError, match="are both empty"):
         config(odometry="")
+
+
+# --- frames -----------------------------------------------------------------------------------------------------
+
+
+def test_odometry_that_changes_its_frame_is_refused_since_everything_tracked_lives_in_the_first():
+    gatherer = messages.Gatherer(Config())
+    for i, frame in enumerate(("odom", "/odom", "", "map", "odom")):
+        gatherer.add("vehicle/odometry", ODOMETRY, odometry(T + i, frame=frame), T + i)
+    found = gatherer.take()
+    assert [o.t - T for o in found.odometry] == [0, 1, 2, 4]
+    (refused,) = found.invalid
+    assert refused.source == "odometry"
+    assert "header.frame_id changed from" in refused.why
+    assert "'map'" in refused.why
+
+
+@pytest.mark.parametrize(("frame", "accepted"), [("front", True), ("/front", True), ("", True), ("lidar_top", False)])
+def test_a_sensor_that_names_its_frame_is_heard_in_that_frame_only(frame, accepted):
+    sensor = Sensor(kind="radar", topic="radar", frame="front")
+    named = dataclasses.replace(Config(), sensors=(("r", sensor),))
+    message = cloud([(10.0, 0.0, 0.0, -5.0)], XYV)
+    message.header.frame_id = frame
+    got = messages.convert(message, "sensor_msgs/msg/PointCloud2", messages.bindings(named)["radar"], T, named)
+    assert isinstance(got, RadarScan) == accepted
+    if not accepted:
+        assert "header.frame_id is 'lidar_top', expected front" in got.why

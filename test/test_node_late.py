@@ -17,6 +17,7 @@ from safety_supervisor.core.world import Code, Finding, Health
 from safety_supervisor.ros import parameters, session
 from safety_supervisor.ros.loop import Loop, Meter
 from safety_supervisor.ros.sources import sources
+from safety_supervisor.ros.wiring import Notes
 
 SECOND = 1_000_000_000
 SENSORS = {"left": {"kind": "ultrasonic", "topic": "us/left"}}
@@ -37,7 +38,7 @@ class Machine:
         loop, meter = Loop(CONFIG), Meter(CONFIG)
         loop.decision = Ns(health=Health())
         self.session = Ns(
-            config=CONFIG, sources=tuple(self.sources.values()), received=[], noted={}, loop=loop, meter=meter,
+            config=CONFIG, sources=tuple(self.sources.values()), received=[], notes=Notes(), loop=loop, meter=meter,
             clock=Ns(now=lambda: round(self.now * SECOND)),
         )  # fmt: skip
         self.session.subscriptions = [self.subscription(source) for source in self.sources.values()]

@@ -301,7 +301,7 @@ class Sensor:
     kind: str = choice("radar", SENSOR_KINDS, "radar: detections; radar_tracks: object list of an ECU")
     topic: str = choice("", (), "topic of this sensor")
     expected: bool = choice(True, (), "only an expected sensor can be missing")
-    frame: str = choice("", (), "frame of the mount in /tf_static, used when the node is told to (`mounts`)")
+    frame: str = choice("", (), "frame of the mount in /tf_static (`mounts`); messages of another one are refused")
     x: float = param(3.7, "m", -30.0, 30.0, "mount, forward of base_link")
     y: float = param(0.0, "m", -5.0, 5.0, "mount, left of base_link")
     yaw: float = param(0.0, "rad", -math.pi, math.pi, "boresight, counter-clockwise")

@@ -178,7 +178,7 @@ class CommandGate(Node):  # type: ignore[misc]  # rclpy counts as untyped
         self._next_report = time.monotonic_ns() + nanoseconds(REPORT_PERIOD)
         level, text = self._state
         silence = f"{seconds(time.monotonic_ns() - self._heard):.3f}" if self._heard else "never heard"
-        speakers = self.count_publishers("safety_supervisor/trajectory")
+        speakers = self.count_publishers(self.resolve_topic_name("safety_supervisor/trajectory"))
         if speakers > 1:
             level, text = DiagnosticStatus.ERROR, f"DUPLICATE: {speakers} supervisors command; {text}"
         values = [

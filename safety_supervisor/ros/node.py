@@ -41,12 +41,13 @@ from safety_supervisor.ros.session import (
     begin_recording,
     connect,
     disconnect,
-    look_for_doubles,
+    look_at_publishers,
     make_clock,
     start_recorder,
     take_waiting,
 )
 from safety_supervisor.ros.sources import sources
+from safety_supervisor.ros.wiring import body_frame
 
 NAME = "safety_supervisor"
 WATCH_PERIOD = 0.1
@@ -138,6 +139,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         session = self._configured()
         session.loop, session.meter = Loop(session.config), Meter(session.config)
         session.received.clear()
+        session.notes.clear()
         begin_recording(session)
         # On steady time, so that setting the system clock delays no tick; simulated time is what the ticks follow.
         clock = self.get_clock() if self.get_clock().ros_time_is_active else self._steady
@@ -225,7 +227,10 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         received, session.received = session.received, []
         for message in received:
             source = session.reader[message.topic]
-            session.loop.add(source.topic, source.type_name, source.read(message.raw), message.arrival)
+            read = source.read(message.raw)
+            if problem := body_frame(source, read, session.frames.base):
+                session.notes.happened(source.name, problem)
+            session.loop.add(source.topic, source.type_name, read, message.arrival)
         decision = session.loop.tick(now)
         line = decision_line(decision)
         try:
@@ -266,7 +271,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         except Exception as error:
             self.get_logger().error(f"flight recorder given up: {type(error).__name__}: {error}")
             session.recorder = None
-            session.noted["recorder"] = f"RECORDER: given up, {type(error).__name__}"
+            session.given_up = f"given up, {type(error).__name__}"
 
     def _publish(self, session: Session, decision: Decision, line: str) -> None:
         if decision.command is not None:
@@ -314,7 +319,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         if headline != self._headline:
             self.get_logger().error("the clock of the ticks stands still: nothing is decided")
         if session is not None and self._watches % REPORT_EVERY == 0:
-            look_for_doubles(self, session)
+            look_at_publishers(self, session)
         if headline != self._headline or self._watches % REPORT_EVERY == 0:
             self._report(headline)
 
@@ -353,7 +358,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
             clock_stopped=self._clock_stopped(),
             error=session.loop.error,
             arrivals=meter.ages(now),
-            noted=dict(session.noted),
+            noted=session.notes.texts(),
             times=meter.percentiles(),
             clock_steps=session.clock.steps,
             clock_step=session.clock.last_step,
@@ -403,7 +408,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
 def recorder_problem(session: Session) -> str:
     """What is wrong with the flight recorder, empty when nothing is."""
     if session.recorder is None:
-        return ""
+        return session.given_up
     return session.recorder.problem or (f"{session.recorder.dropped} ticks lost" if session.recorder.dropped else "")
 
 

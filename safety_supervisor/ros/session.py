@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from safety_supervisor.ros.loop import Loop, Meter
 from safety_supervisor.ros.outputs import Frames
 from safety_supervisor.ros.parameters import Settings
 from safety_supervisor.ros.recorder import Received, Recorder, default_folder
-from safety_supervisor.ros.sources import SHARED, Source
+from safety_supervisor.ros.sources import Source
+from safety_supervisor.ros.wiring import QUIET, Notes, events, look
 
 COMMAND_QOS = QoSProfile(depth=5)
 WAITING_PAUSE = 0.002
@@ -45,8 +47,8 @@ class Session:
     meter: Meter
     received: list[Received] = field(default_factory=list)
     """What came in since the last tick."""
-    noted: dict[str, str] = field(default_factory=dict)
-    """Source -> what its connection has to say: a missed deadline, no matching publisher, two publishers."""
+    notes: Notes = field(default_factory=Notes)
+    """What the connections of the inputs have to say."""
     held_since: int | None = None
     """Steady time since when only an old latch has held the mode [ns]."""
     trajectory: Any = None
@@ -56,6 +58,8 @@ class Session:
     release: Any = None
     mrm: Any = None
     recorder: Recorder | None = None
+    given_up: str = ""
+    """Why there is no flight recorder any more."""
     tick_timer: Any = None
     subscriptions: list[Any] = field(default_factory=list)
     services: list[Any] = field(default_factory=list)
@@ -88,7 +92,7 @@ def connect(node: Any, session: Session, active: Callable[[], bool]) -> None:
     for source in session.sources:
         made = node.create_subscription(
             source.message, source.topic, receiver(session, source, active), source.qos, raw=True,
-            event_callbacks=events(session, source),
+            event_callbacks=events(session.notes, source),
         )  # fmt: skip
         session.subscriptions.append(made)
 
@@ -114,7 +118,8 @@ def receiver(session: Session, source: Source, active: Callable[[], bool]) -> Ca
         if not active():
             return
         if len(raw) > source.bytes_max:  # it then counts as not received, which the tick notices as stale
-            session.noted[source.name] = f"TOO_LONG: a message of {len(raw)} bytes, at most {source.bytes_max} are read"
+            text = f"TOO_LONG: a message of {len(raw)} bytes, at most {source.bytes_max} are read"
+            session.notes.happened(source.name, text)
             return
         now = session.clock.now()
         session.received.append(Received(source.topic, raw, now))
@@ -162,35 +167,13 @@ def overdue(session: Session) -> list[str]:
     return found
 
 
-def events(session: Session, source: Source) -> Any:
-    """Return what middleware events of a subscription do: they name the input in the diagnostics."""
-    try:
-        from rclpy.event_handler import SubscriptionEventCallbacks
-    except ImportError:  # humble
-        from rclpy.qos_event import SubscriptionEventCallbacks
-
-    def missed(event: Any) -> None:
-        session.noted[source.name] = f"DEADLINE: nothing for more than {source.deadline:g} s, {event.total_count} times"
-
-    def incompatible(event: Any) -> None:
-        asked = "reliable delivery" if source.reliable else f"a deadline of {source.deadline:g} s"
-        session.noted[source.name] = f"QOS: a publisher does not offer {asked}, its messages do not arrive"
-
-    return SubscriptionEventCallbacks(
-        deadline=missed if source.deadline > 0.0 else None, incompatible_qos=incompatible, use_default_callbacks=False
-    )
-
-
-def look_for_doubles(node: Any, session: Session) -> None:
-    """Note each input that more than one node publishes: what it says then changes from message to message."""
-    for source in session.sources:
-        if source.name in SHARED:
-            continue
-        count = node.count_publishers(source.topic)
-        if count > 1:
-            session.noted[source.name] = f"DUPLICATE: {count} publishers on {source.topic}"
-        elif session.noted.get(source.name, "").startswith("DUPLICATE"):
-            del session.noted[source.name]
+def look_at_publishers(node: Any, session: Session) -> None:
+    """Note what is wrong with the publishers of the inputs."""
+    now = session.clock.now()
+    ages = session.meter.ages(now)
+    patience = max(QUIET, max(source.timeout for source in session.sources))
+    quiet = {s.name for s in session.sources if ages.get(s.name, (0, math.inf))[1] > patience}
+    session.notes.so(look(node, session.sources, quiet))
 
 
 def start_recorder(session: Session, log: Any) -> None:
@@ -202,6 +185,7 @@ def start_recorder(session: Session, log: Any) -> None:
     try:
         session.recorder = Recorder(folder, settings.recorder_limit_mb * 1_000_000)
     except OSError as error:
+        session.given_up = f"cannot start, {error}"
         log.error(f"no flight recorder: {error}")
 
 
