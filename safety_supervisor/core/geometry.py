@@ -62,16 +62,16 @@ def planned_path(plan: Plan, ego: Odometry, vehicle: Vehicle, reach: float, brak
     reverse = is_reverse(plan, ego)
     heading = unwrapped(plan.yaw + (np.pi if reverse else 0.0))
     step = np.hypot(plan.x[1:] - plan.x[:-1], plan.y[1:] - plan.y[:-1])
-    step = np.where(step < MIN_STEP, 0.0, step)
+    step[step < MIN_STEP] = 0.0
     s = np.zeros(len(plan.x))
-    np.cumsum(step, out=s[1:])
+    step.cumsum(out=s[1:])
     s -= _along(plan, heading, s, ego)
     age = (ego.t - plan.t) / 1e9
     length = max(float(s[-1]), 0.0)
     beyond = float(plan.speed[-1]) ** 2 / (2 * brake)
     grid = _grid(max(length + beyond, reach, 1.0))
     points = (s, plan.x, plan.y, heading, plan.time - age)
-    if not step.all():  # identical points are one
+    if np.count_nonzero(step) < len(step):  # identical points are one
         keep = np.concatenate([[True], step > 0])
         points = tuple(column[keep] for column in points)
     x, y, h = _poses(grid, *points[:4])
@@ -120,8 +120,9 @@ def extrapolated_path(ego: Odometry, vehicle: Vehicle, duration: float, curvatur
 
 def is_reverse(plan: Plan, ego: Odometry) -> bool:
     """Whether the plan drives backwards; a standing plan takes ego's present direction."""
-    moving = plan.speed[np.abs(plan.speed) > 0.01]
-    return bool(moving[0] < 0) if len(moving) else ego.speed < -0.01
+    moves = np.abs(plan.speed) > 0.01
+    first = int(moves.argmax())
+    return bool(plan.speed[first] < 0) if moves[first] else ego.speed < -0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +192,19 @@ def contacts(
     no longer than an ego at `speed` [m/s] needs to get or stop there.
     """
     cos, sin = np.cos(path.heading), np.sin(path.heading)
-    place, moves = _block(cov, 0), _block(cov, 2)
+    blocks = _blocks(cov)
     dx, dy = position[:, :1] - path.x, position[:, 1:] - path.y
+    vx, vy = velocity[:, 0], velocity[:, 1]
     ahead = cos * dx + sin * dy
     left = cos * dy - sin * dx
-    sideways = cos * velocity[:, 1:] - sin * velocity[:, :1]
-    toward = -np.sign(left) * trust.speed(sideways, _spread(_column(moves), -sin, cos))
-    closing = np.maximum(speed - cos * velocity[:, :1] - sin * velocity[:, 1:], 0.5)
+    sideways = cos * vy[:, None] - sin * vx[:, None]
+    spread, doubt = _spread(tuple(part[:, :, None] for part in blocks), -sin, cos)
+    toward = -np.sign(left) * trust.speed(sideways, doubt)
+    closing = np.maximum(speed - cos * vx[:, None] - sin * vy[:, None], 0.5)
     # To stop just there takes ego twice the time that it takes to drive there.
-    travel, over = path.s + ahead - path.front, ahead - path.front
+    over = ahead - path.front
+    travel = path.s + ahead - path.front
     until = 2 * np.maximum(travel, 0.0) / closing
-    spread = _spread(_column(place), -sin, cos)
     width = body + np.maximum(slack[:, None], trust.position_k * np.sqrt(spread * spread + path.sigma * path.sigma))
     inside = np.abs(left) - np.maximum(toward, 0.0) * np.minimum(reach_in[:, None], until) <= width
     spacing = path.s[1] - path.s[0]
@@ -209,38 +212,33 @@ def contacts(
     beside = inside[:, :1] & (ahead[:, :1] >= -path.rear) & (ahead[:, :1] < path.front - BESIDE)
     gap = np.where(inside & reached & ~beside, travel, np.inf)
     rows = np.arange(len(position))
-    first = np.argmin(gap, axis=1)
+    first = gap.argmin(axis=1)
     met = gap[rows, first]
-    at = np.where(np.isfinite(met), first, np.argmin(np.abs(over), axis=1))
-    c, s = cos[at], sin[at]
-    along = c * velocity[:, 0] + s * velocity[:, 1]
-    across = trust.speed(c * velocity[:, 1] - s * velocity[:, 0], _spread(moves, -s, c)) * (reach_in > 0)
-    sure = np.stack([c * along - s * across, s * along + c * across], axis=1)
-    near = np.argmin(np.abs(ahead), axis=1)
-    c2, s2 = cos[near], sin[near]
-    drift = trust.speed(c2 * velocity[:, 1] - s2 * velocity[:, 0], _spread(moves, -s2, c2)) * (reach_in > 0)
-    return Contacts(met, left[rows, at], along, _spread(place, c, s), _spread(moves, c, s),
-                    _spread(place, -s, c), sure, path.s[near] + ahead[rows, near], left[rows, near], drift)
+    at = np.where(np.isfinite(met), first, np.abs(over).argmin(axis=1))
+    both = np.array([at, np.abs(ahead).argmin(axis=1)])  # where the corridor meets the row, and where the row is now
+    c, s = cos[both], sin[both]
+    along = c[0] * vx + s[0] * vy
+    directions = np.array([c[0], -s[0], -s[1]]), np.array([s[0], c[0], c[1]])
+    place, moves = _spread(tuple(part[:, None] for part in blocks), *directions)
+    across, drift = trust.speed(c * vy - s * vx, moves[1:]) * (reach_in > 0)
+    sure = np.empty((len(position), 2))
+    sure[:, 0], sure[:, 1] = c[0] * along - s[0] * across, s[0] * along + c[0] * across
+    offset, near = left[rows, both], both[1]
+    return Contacts(met, offset[0], along, place[0], moves[0], place[1], sure,
+                    path.s[near] + ahead[rows, near], offset[1], drift)
 
 
-Block = tuple[Floats, Floats, Floats]
-"""The three different numbers of N symmetric 2 x 2 covariances."""
+Blocks = tuple[Floats, ...]
+"""The three different numbers of symmetric 2 x 2 covariances: (2, N), of position and of velocity."""
 
 
-def _block(cov: Floats, at: int) -> Block:
-    """Return the covariance of position (at 0) or velocity (at 2)."""
-    return cov[:, at, at], cov[:, at, at + 1], cov[:, at + 1, at + 1]
+def _blocks(cov: Floats) -> Blocks:
+    return cov[:, (0, 2), (0, 2)].T, cov[:, (0, 2), (1, 3)].T, cov[:, (1, 3), (1, 3)].T
 
 
-def _column(block: Block) -> Block:
-    """Return the same to be met with K samples each."""
-    a, b, c = block
-    return a[:, None], b[:, None], c[:, None]
-
-
-def _spread(block: Block, x: Floats, y: Floats) -> Floats:
-    """Return the standard deviation along unit vectors (x, y)."""
-    a, b, c = block
+def _spread(blocks: Blocks, x: Floats, y: Floats) -> Floats:
+    """Return the standard deviations along unit vectors (x, y)."""
+    a, b, c = blocks
     return np.asarray(np.sqrt(np.maximum(a * x * x + 2 * b * x * y + c * y * y, 0.0)))
 
 
@@ -259,21 +257,21 @@ def first_conflict(
     where the object is slower. Both are inf without a conflict within `horizon` [s].
     """
     times = np.arange(0.0, horizon + step / 2, step)
-    planned = np.isfinite(path.time)
-    where = np.interp(times, path.time[planned], path.s[planned]) if planned.any() else np.zeros_like(times)
+    planned = np.isfinite(path.time).nonzero()[0]
+    where = np.interp(times, path.time[planned], path.s[planned]) if len(planned) else np.zeros_like(times)
     x, y = np.interp(where, path.s, path.x), np.interp(where, path.s, path.y)
     heading = np.interp(where, path.s, path.heading)
     cos, sin = np.cos(heading), np.sin(heading)
-    dx = position[:, :1] + velocity[:, :1] * times - x
-    dy = position[:, 1:] + velocity[:, 1:] * times - y
+    vx, vy = velocity[:, :1], velocity[:, 1:]
+    dx = position[:, :1] + vx * times - x
+    dy = position[:, 1:] + vy * times - y
     ahead, left = cos * dx + sin * dy, cos * dy - sin * dx
-    along = cos * velocity[:, :1] + sin * velocity[:, 1:]
+    along = cos * vx + sin * vy
     room = np.where(along < np.interp(where, path.s, path.speed), clearance[:, None], 0.0)
     hit = (np.abs(left) <= half_width[:, None]) & (ahead >= -path.rear) & (ahead - path.front <= room)
-    any_hit = hit.any(axis=1)
-    first = np.argmax(hit, axis=1) if len(position) else np.zeros(0, np.int64)
-    rows = np.arange(len(position))
-    travel = where[first] + ahead[rows, first] - path.front if len(position) else np.zeros(0)
+    rows, first = np.arange(len(position)), hit.argmax(axis=1)
+    any_hit = hit[rows, first]
+    travel = where[first] + ahead[rows, first] - path.front
     return np.where(any_hit, times[first], np.inf), np.where(any_hit, travel, np.inf)
 
 
@@ -302,7 +300,7 @@ def angle_difference(a: float, b: float) -> float:
 def unwrapped(angles: Floats) -> Floats:
     """Return the same angles without jumps of a full turn; most have none, and are returned as they are."""
     step = angles[1:] - angles[:-1]
-    return angles if (np.abs(step) < np.pi).all() else np.asarray(np.unwrap(angles))
+    return angles if np.count_nonzero(np.abs(step) < np.pi) == len(step) else np.asarray(np.unwrap(angles))
 
 
 def slopes(values: Floats, at: Floats) -> Floats:
@@ -310,7 +308,7 @@ def slopes(values: Floats, at: Floats) -> Floats:
     step, rise = at[1:] - at[:-1], values[1:] - values[:-1]
     left, right = step[:-1], step[1:]
     result = np.empty_like(values)
-    if (step == step[0]).all():
+    if np.count_nonzero(step == step[0]) == len(step):
         result[1:-1] = (values[2:] - values[:-2]) / (2 * step[0])
     else:
         both = left + right
@@ -323,11 +321,11 @@ def slopes(values: Floats, at: Floats) -> Floats:
 def _along(plan: Plan, heading: Floats, s: Floats, ego: Odometry) -> float:
     """Return the arc length of the plan's point that is nearest to ego, within its segment."""
     dx, dy = ego.x - plan.x, ego.y - plan.y
-    near = int(np.argmin(dx * dx + dy * dy))
+    near = int((dx * dx + dy * dy).argmin())
     ahead = float(np.cos(heading[near]) * dx[near] + np.sin(heading[near]) * dy[near])
-    low = s[near - 1] if near > 0 else -np.inf
-    high = s[near + 1] if near + 1 < len(s) else np.inf
-    return float(np.clip(s[near] + ahead, low, high))
+    low = float(s[near - 1]) if near > 0 else -np.inf
+    high = float(s[near + 1]) if near + 1 < len(s) else np.inf
+    return min(max(float(s[near]) + ahead, low), high)
 
 
 def _poses(grid: Floats, s: Floats, x: Floats, y: Floats, heading: Floats) -> tuple[Floats, Floats, Floats]:
