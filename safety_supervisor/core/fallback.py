@@ -7,6 +7,7 @@ manoeuvre and is never weaker than the braking that is already on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -50,14 +51,19 @@ def manoeuvre(mode: Mode, config: Config) -> Manoeuvre:
 
 def grip(speed: float, curvature: float, odd: Odd) -> float:
     """Return the deceleration [m/s^2] that the friction circle leaves on `curvature` [1/m], downhill; at least 0."""
-    circle, downhill = GRAVITY * odd.friction_min * np.cos(odd.grade_max), GRAVITY * np.sin(odd.grade_max)
-    return float(grip_left(speed, curvature, circle, downhill))
+    return float(grip_left(speed, curvature, *_road(odd)))
+
+
+@cache
+def _road(odd: Odd) -> tuple[float, float]:
+    """Return the radius of the friction circle and the pull of the slope [m/s^2]."""
+    return float(GRAVITY * odd.friction_min * np.cos(odd.grade_max)), float(GRAVITY * np.sin(odd.grade_max))
 
 
 def lateral_left(odd: Odd) -> float:
     """Return the lateral acceleration [m/s^2] of a plan that still leaves MIN_DECELERATION to brake with, downhill."""
-    circle = GRAVITY * odd.friction_min * np.cos(odd.grade_max)
-    brake = MIN_DECELERATION + GRAVITY * np.sin(odd.grade_max)
+    circle, downhill = _road(odd)
+    brake = MIN_DECELERATION + downhill
     return float(np.sqrt(np.maximum(circle * circle - brake * brake, 0.0)))
 
 
@@ -101,8 +107,9 @@ def brake_left(path: Path, ego: Odometry, config: Config) -> float:
     speed = float(upper_speed(abs(ego.speed), e))
     stopping = speed * (e.assumed_brake / e.assumed_jerk + config.timing.commit + config.timing.actuation_delay)
     stopping += speed * speed / (2 * e.assumed_brake)
-    bend = np.abs(slopes(path.heading, path.s))[path.s <= 2 * stopping + path.s[1]]
-    return max(grip(speed, float(bend.max(initial=0.0)), config.odd), MIN_DECELERATION)
+    near = int(path.s.searchsorted(2 * stopping + path.s[1], "right"))
+    bend = np.abs(slopes(path.heading, path.s)[:near])
+    return max(grip(speed, float(bend.max()), config.odd), MIN_DECELERATION)
 
 
 def capped(path: Path, ego: Odometry, cap: float, comfort: Manoeuvre) -> tuple[Plan, float]:
@@ -155,6 +162,6 @@ def course(
     s = speed * t0 + start * t0 * t0 / 2
     s = s + v0 * t1 + start * t1 * t1 / 2 - slope * t1 * t1 * t1 / 6 + v1 * t2 - target * t2 * t2 / 2
     rest = np.minimum.accumulate(v) <= 0.0
-    last = max(int(np.argmax(rest)) - 1, 0)
+    last = max(int(rest.argmax()) - 1, 0)
     s = np.where(rest, s[last] + max(v[last], 0.0) ** 2 / (2 * target), s)
     return np.maximum.accumulate(s), np.where(rest, 0.0, v)

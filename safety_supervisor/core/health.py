@@ -6,6 +6,8 @@ input then ages, so that refusing and missing end in the same place.
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -179,7 +181,7 @@ class _Gate:
     def takes_ping(self, ping: RangeReading) -> bool:
         if self.kinds[ping.sensor] != "ultrasonic":
             return self.refuse(ping.sensor, Code.RADAR_INVALID, "a ping, expected a scan")
-        if np.isnan(ping.range):  # a message but not a reading (REP-117): it does not refresh the input
+        if math.isnan(ping.range):  # a message but not a reading (REP-117): it does not refresh the input
             self.refuse(ping.sensor, Code.ULTRASONIC_INVALID, "range is NaN")
             return ping.t <= self._latest
         return self.takes(ping.sensor, ping.t)
@@ -188,7 +190,7 @@ class _Gate:
         why = _bad_odometry(o)
         if why:
             return self.refuse("odometry", Code.ODOMETRY_INVALID, why)
-        return self.takes("odometry", o.t, np.array([o.x, o.y, o.yaw]).tobytes())
+        return self.takes("odometry", o.t, struct.pack("3d", o.x, o.y, o.yaw))
 
     def family(self, source: str) -> str:
         if source in self.kinds:
@@ -277,7 +279,7 @@ def _sensors(memory: Memory, moving: bool, t: int, config: Config) -> Iterator[F
 
 
 def _sensor(memory: Memory, name: str, moving: bool, t: int, config: Config) -> Iterator[Finding]:
-    ultrasonic = name in config.sensors_of("ultrasonic")
+    ultrasonic = dict(config.sensors)[name].kind == "ultrasonic"
     family = "ULTRASONIC" if ultrasonic else "RADAR"
     timeout = config.health.ultrasonic_timeout if ultrasonic else config.health.radar_timeout
     yield from _input(memory, name, family, timeout, t)
@@ -338,16 +340,16 @@ def _place_jump(last: Odometry | None, new: tuple[Odometry, ...]) -> Finding | N
 def _bad_odometry(o: Odometry) -> str:
     """Say what makes a pose or motion absurd; a yaw rate of NaN means that there is none."""
     limits = (("x", o.x, POSITION_MAX), ("y", o.y, POSITION_MAX), ("yaw", o.yaw, POSITION_MAX),
-              ("speed", o.speed, SPEED_MAX), ("yaw_rate", 0.0 if np.isnan(o.yaw_rate) else o.yaw_rate, YAW_RATE_MAX))
+              ("speed", o.speed, SPEED_MAX), ("yaw_rate", 0.0 if math.isnan(o.yaw_rate) else o.yaw_rate, YAW_RATE_MAX))
     return next((f"{name} is {value:g}" for name, value, limit in limits if not abs(value) <= limit), "")
 
 
 def _bad_scan(scan: RadarScan) -> str:
     """Say why no row of a scan can be used; an empty scan is good, it says that nothing is there."""
-    columns = (scan.range, scan.azimuth, scan.range_rate)
-    if len({len(c) for c in columns}) > 1:
+    if not len(scan.range) == len(scan.azimuth) == len(scan.range_rate):
         return "columns differ in length"
-    bad = len(scan.range) > 0 and not np.isfinite(columns).all(axis=0).any()
+    finite = np.isfinite(scan.range) & np.isfinite(scan.azimuth) & np.isfinite(scan.range_rate)
+    bad = len(finite) > 0 and not np.count_nonzero(finite)
     return "no row has a finite range, azimuth and range rate" if bad else ""
 
 

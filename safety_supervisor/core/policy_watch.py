@@ -82,7 +82,7 @@ def _against_plan(command: ControlCommand, plan: Plan | None, config: Config) ->
 
 def planned_acceleration(plan: Plan, now: float) -> float:
     """Return the acceleration [m/s^2] along the travel that the plan has at `now` [s after its stamp]."""
-    at = min(max(int(np.searchsorted(plan.time, now, side="right")) - 1, 0), len(plan.time) - 2)
+    at = min(max(int(plan.time.searchsorted(now, "right")) - 1, 0), len(plan.time) - 2)
     return float((abs(plan.speed[at + 1]) - abs(plan.speed[at])) / (plan.time[at + 1] - plan.time[at]))
 
 

@@ -287,7 +287,7 @@ def _present_path(ego: Odometry, config: Config) -> Path:
 
 def _on_path(plan: Plan, ego: Odometry, config: Config) -> bool:
     """Whether ego is still on the last validated path, so that an MRM can steer along it."""
-    near = int(np.argmin(np.hypot(plan.x - ego.x, plan.y - ego.y)))
+    near = int(np.hypot(plan.x - ego.x, plan.y - ego.y).argmin())
     yaw = float(plan.yaw[near])
     lateral = np.cos(yaw) * (ego.y - plan.y[near]) - np.sin(yaw) * (ego.x - plan.x[near])
     limits = config.plan_check
@@ -309,7 +309,8 @@ def situated(state: State, ego: Odometry, path: Path, source: str, t: int, confi
     envelope = replace(e, assumed_brake=left) if left < e.assumed_brake else e
     clear = _clear_range(state, path.reverse, t, config)
     resting = not moving and planned and rise <= 0
-    recent = max((abs(o.speed) for o in state.ego.samples), default=0.0)
+    heard = state.ego.samples if state.ultrasonics.arcs else ()  # only echoes have a range rate that lags
+    recent = max((abs(o.speed) for o in heard), default=0.0)
     age = max(seconds(t - state.ego.samples[-1].t), 0.0)
     braked = min(state.acceleration if braking else rise, 0.0)
     under_way = state.arbiter.mode if braking else Mode.NOMINAL
@@ -344,9 +345,9 @@ def _measured(history: tracking.EgoHistory) -> float:
     if len(history.samples) < 2:
         return 0.0
     last = history.samples[-1]
-    recent = [s for s in history.samples if last.t - s.t <= nanoseconds(ACCELERATION_SPAN)]
-    span = seconds(last.t - recent[0].t)
-    return (abs(last.speed) - abs(recent[0].speed)) / span if span > 0.05 else 0.0
+    first = history.since(last.t - nanoseconds(ACCELERATION_SPAN))
+    span = seconds(last.t - first.t)
+    return (abs(last.speed) - abs(first.speed)) / span if span > 0.05 else 0.0
 
 
 def _command(
@@ -354,14 +355,15 @@ def _command(
 ) -> tuple[Plan | None, float, float]:
     """Return trajectory, acceleration [m/s^2] and curvature [1/m] to execute in `mode`."""
     curvature = float((path.heading[1] - path.heading[0]) / (path.s[1] - path.s[0])) * (-1.0 if path.reverse else 1.0)
-    follows = source == "policy" and state.validated is not None
-    present = _measured(state.ego)
-    if follows and state.validated:
-        present = policy_watch.planned_acceleration(state.validated, seconds(ego.t - state.validated.t))
+    followed = state.validated if source == "policy" else None
     if mode == Mode.INIT:
         return None, 0.0, curvature
+    if followed is not None:
+        present = policy_watch.planned_acceleration(followed, seconds(ego.t - followed.t))
+    else:
+        present = _measured(state.ego)
     if mode == Mode.NOMINAL:
-        return (state.validated if follows else None), present, curvature
+        return followed, present, curvature
     if mode == Mode.SPEED_CAP:
         cap = min(assessment.speed_cap, config.odd.speed_max)
         if state.arbiter.held < Mode.SPEED_CAP:  # it is the inputs that are not trusted: do not speed up

@@ -64,6 +64,10 @@ class EgoHistory:
         place = bisect.bisect_left(self.samples, t, key=_time)
         return place < len(self.samples) and self.samples[place].t == t
 
+    def since(self, t: int) -> Odometry:
+        """Return the first sample of this time or later; there must be one."""
+        return self.samples[bisect.bisect_left(self.samples, t, key=_time)]
+
     def at(self, t: int) -> Odometry | None:
         """Return ego at `t`: interpolated, or moved from the nearest end with constant speed and yaw rate."""
         if not self.samples:
