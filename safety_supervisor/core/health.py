@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,6 +103,10 @@ class Source:
     """Tick at which the newest accepted message was taken in; what is silent since then does not repeat itself."""
 
 
+NEVER = Source()
+"""An input that never came."""
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What has been seen of each input."""
@@ -115,10 +119,6 @@ class Memory:
     """Time or place has jumped: what was tracked before belongs elsewhere."""
     late: tuple[tuple[int, int], ...] = ()
     """(tick, time since the one before [ns]) of late ticks within `OVERRUN_SPAN`."""
-
-    def of(self, name: str) -> Source:
-        """Return the memory of one input, empty when it never came."""
-        return dict(self.sources).get(name, Source())
 
 
 def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memory, Inputs]:
@@ -156,14 +156,14 @@ class _Gate:
         self._frozen_time = config.health.frozen_time
 
     def refuse(self, name: str, code: Code, why: str) -> bool:
-        self.sources[name] = replace(self.sources.get(name, Source()), problem=(code, why, self._t))
+        self.sources[name] = replace(self.sources.get(name, NEVER), problem=(code, why, self._t))
         return False
 
     def takes(self, name: str, stamp: int, content: bytes = b"") -> bool:
         if stamp > self._latest:
             ahead = seconds(stamp - self._t)
             return self.refuse(name, Code[f"{self.family(name)}_FUTURE"], f"stamp {ahead:.3f} s ahead of the tick")
-        old = self.sources.get(name, Source())
+        old = self.sources.get(name, NEVER)
         same = bool(content) and content == old.content
         changed = old.changed if same else self._t
         self.sources[name] = Source(max(stamp, old.t or stamp), None, content, changed, self._t)
@@ -200,7 +200,8 @@ class _Gate:
 
 def check(memory: Memory, more: tuple[Finding, ...], moving: bool, t: int, config: Config) -> Health:
     """Return every finding at tick `t`; `more` are those that others found: of plan, sensors, sign."""
-    inputs = (*_vehicle_inputs(memory, moving, t, config), *_sensors(memory, moving, t, config))
+    sources = dict(memory.sources)
+    inputs = (*_vehicle_inputs(sources, moving, t, config), *_sensors(sources, moving, t, config))
     findings = [*_jumps(memory), *_overruns(memory, t, config), *inputs, *_others(memory, t, config), *more]
     severity = max((severity_of(f.code) for f in findings), default=Severity.OK)
     return Health(severity, tuple(findings))
@@ -218,7 +219,8 @@ def severity_of(code: Code) -> Severity:
 
 def stale(memory: Memory, name: str, t: int, config: Config) -> bool:
     """Whether a sensor has no fresh data now; a sensor that never spoke is stale too."""
-    return any(f.code.name.endswith(("STALE", "MISSING")) for f in _sensor(memory, name, False, t, config))
+    found = _sensor(dict(memory.sources), name, dict(config.sensors)[name].kind, False, t, config)
+    return any(f.code.name.endswith(("STALE", "MISSING")) for f in found)
 
 
 def _jumps(memory: Memory) -> Iterator[Finding]:
@@ -252,16 +254,19 @@ def _overruns(memory: Memory, t: int, config: Config) -> Iterator[Finding]:
         yield Finding(Code.LOOP_OVERRUN, "clock", text)
 
 
-def _vehicle_inputs(memory: Memory, moving: bool, t: int, config: Config) -> Iterator[Finding]:
-    yield from _input(memory, "odometry", "ODOMETRY", config.health.odometry_timeout, t)
+Sources = Mapping[str, Source]
+
+
+def _vehicle_inputs(sources: Sources, moving: bool, t: int, config: Config) -> Iterator[Finding]:
+    yield from _input(sources, "odometry", "ODOMETRY", config.health.odometry_timeout, t)
     if moving:
-        yield from _frozen(memory, "odometry", Code.ODOMETRY_FROZEN, config)
+        yield from _frozen(sources, "odometry", Code.ODOMETRY_FROZEN, config)
     if config.inputs.plan_expected:
-        yield from _input(memory, "plan", "PLAN", config.health.plan_timeout, t)
+        yield from _input(sources, "plan", "PLAN", config.health.plan_timeout, t)
     if config.inputs.control:
-        yield from _input(memory, "control", "CONTROL", config.health.control_timeout, t)
+        yield from _input(sources, "control", "CONTROL", config.health.control_timeout, t)
     if config.inputs.heartbeat:
-        yield from _input(memory, "heartbeat", "HEARTBEAT", config.health.heartbeat_timeout, t)
+        yield from _input(sources, "heartbeat", "HEARTBEAT", config.health.heartbeat_timeout, t)
 
 
 def _others(memory: Memory, t: int, config: Config) -> Iterator[Finding]:
@@ -272,31 +277,31 @@ def _others(memory: Memory, t: int, config: Config) -> Iterator[Finding]:
             yield Finding(source.problem[0], name, f"{name}: {source.problem[1]}")
 
 
-def _sensors(memory: Memory, moving: bool, t: int, config: Config) -> Iterator[Finding]:
+def _sensors(sources: Sources, moving: bool, t: int, config: Config) -> Iterator[Finding]:
     for name, sensor in config.sensors:
         if sensor.expected:
-            yield from _sensor(memory, name, moving, t, config)
+            yield from _sensor(sources, name, sensor.kind, moving, t, config)
 
 
-def _sensor(memory: Memory, name: str, moving: bool, t: int, config: Config) -> Iterator[Finding]:
-    ultrasonic = dict(config.sensors)[name].kind == "ultrasonic"
+def _sensor(sources: Sources, name: str, kind: str, moving: bool, t: int, config: Config) -> Iterator[Finding]:
+    ultrasonic = kind == "ultrasonic"
     family = "ULTRASONIC" if ultrasonic else "RADAR"
     timeout = config.health.ultrasonic_timeout if ultrasonic else config.health.radar_timeout
-    yield from _input(memory, name, family, timeout, t)
+    yield from _input(sources, name, family, timeout, t)
     if moving:
-        yield from _frozen(memory, name, Code.RADAR_FROZEN, config)
+        yield from _frozen(sources, name, Code.RADAR_FROZEN, config)
 
 
-def _frozen(memory: Memory, name: str, code: Code, config: Config) -> Iterator[Finding]:
+def _frozen(sources: Sources, name: str, code: Code, config: Config) -> Iterator[Finding]:
     """An input that goes on saying the same; one that says nothing becomes stale instead."""
-    source = memory.of(name)
+    source = sources.get(name, NEVER)
     frozen_for = seconds(source.heard - source.changed)
     if source.content and frozen_for > config.health.frozen_time:
         yield Finding(code, name, f"{name} repeats the same content for {frozen_for:.2f} s while ego moves")
 
 
-def _input(memory: Memory, name: str, family: str, timeout: float, t: int) -> Iterator[Finding]:
-    source = memory.of(name)
+def _input(sources: Sources, name: str, family: str, timeout: float, t: int) -> Iterator[Finding]:
+    source = sources.get(name, NEVER)
     if source.problem:
         yield Finding(source.problem[0], name, f"{name}: {source.problem[1]}")
     if source.t is None:

@@ -378,7 +378,7 @@ def _command(
         return hold, -config.fallback.comfort_deceleration, curvature
     before = state.arbiter.mode
     if assessment.least is not None and mode == Mode.EMERGENCY_STOP:
-        return *_least(assessment.least, state, path, follows, present, ego, config), curvature
+        return *_least(assessment.least, state, path, followed is not None, present, ego, config), curvature
     if assessment.ease and before.brakes and mode != Mode.UNABLE:
         return *fallback.coast(path, ego, state.acceleration, config), curvature
     now = state.acceleration if before.brakes else min(present, state.acceleration, 0.0)
