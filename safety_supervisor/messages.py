@@ -518,13 +518,13 @@ def _column(rows: Any, name: str) -> Floats:
 
 
 def _radar_scan(msg: Any, context: _Context) -> RadarScan:
-    """Detections of radar_msgs; its definition counts azimuth clockwise, against REP-103."""
+    """Detections of radar_msgs: azimuth is counter-clockwise as in REP-103 since its first release, 0.1.0."""
     assert context.sensor is not None
     _bounded(len(msg.returns), RETURNS_MAX, "returns")
     values = [(r.range, r.azimuth, r.elevation, r.doppler_velocity) for r in msg.returns]
     distance, azimuth, elevation, rate = np.array(values, np.float64).reshape(-1, 4).T
     ground = distance * np.where(np.isfinite(elevation), np.cos(elevation), 1.0)
-    return _scan(context, False, ground, -azimuth, rate * context.sensor.doppler_sign)
+    return _scan(context, False, ground, azimuth, rate * context.sensor.doppler_sign)
 
 
 def _radar_tracks(msg: Any, context: _Context) -> RadarScan:

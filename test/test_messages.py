@@ -271,10 +271,10 @@ def test_an_object_list_in_a_point_cloud_is_read_as_objects():
     np.testing.assert_allclose(got.range_rate, [-1.0], rtol=1e-6)
 
 
-def test_a_radar_scan_is_projected_to_the_ground_and_its_azimuth_turned_to_rep_103():
+def test_a_radar_scan_is_projected_to_the_ground_and_counts_azimuth_counter_clockwise():
     returns = [Ns(range=20.0, azimuth=0.1, elevation=math.pi / 3, doppler_velocity=2.0, amplitude=1.0)]
     got = convert(Ns(header=header(), returns=returns), "radar_msgs/msg/RadarScan", "radar/flipped")
-    np.testing.assert_allclose([got.range[0], got.azimuth[0], got.range_rate[0]], [10, -0.1, -2])
+    np.testing.assert_allclose([got.range[0], got.azimuth[0], got.range_rate[0]], [10, 0.1, -2])
 
 
 def test_lists_without_objects_are_scans_without_detections():
