@@ -5,7 +5,8 @@
     python campaigns/soak.py node --hours 1        # real time, the node as a process over DDS
 
 Memory is the resident set; its slope is a straight line through the samples after the first tenth. It is flat when
-the line rises by less than `GROWTH` over the whole run.
+the line rises by less than `GROWTH` over the whole run. A run that is asked to end (SIGTERM, ^C) ends with the pass
+under way and tells the hours that it had; with `--record` figures so far are also written every ten minutes.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import gc
 import json
 import math
 import os
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,8 @@ from safety_supervisor.scenarios.suite import find
 
 GROWTH = 16.0
 """Largest growth over a run [MiB]: what an interpreter's caches and a fragmenting allocator may take."""
+RECORDED_EVERY = 600.0
+"""Figures of a run under way are written this often [s]."""
 
 
 @dataclass
@@ -74,8 +78,8 @@ class Gauge:
         }  # fmt: skip
 
 
-def soak_replay(hours: float) -> dict[str, Any]:
-    """Replay one recording again and again in one process; every pass must give the same modes."""
+def soak_replay(hours: float) -> Iterator[dict[str, Any]]:
+    """Replay one recording again and again in one process; every pass must give the same modes and accelerations."""
     gauge, passes, simulated, differing = Gauge(), 0, 0.0, 0
     config, first = load(None), None
     with tempfile.TemporaryDirectory() as folder:
@@ -83,14 +87,14 @@ def soak_replay(hours: float) -> dict[str, Any]:
         write_bag(simulate(find("free-drive"), config, 0, supervised=True), path)
         while simulated < hours:
             with open_bag(path) as bag:
-                modes = [d.mode for d in Run(bag, config).decisions()]
+                decided = [(d.mode, d.acceleration) for d in Run(bag, config).decisions()]
                 simulated += bag.duration / 3600
-            first = first or modes
-            differing += modes != first
+            first = first or decided
+            differing += decided != first
             passes += 1
             gc.collect()
             gauge.sample(simulated)
-    return {**gauge.figures(), "passes": passes, "passes_that_differ": differing}
+            yield {**gauge.figures(), "passes": passes, "passes_that_differ": differing}
 
 
 def laps() -> tuple[list[tuple[int, Inputs]], int]:
@@ -142,7 +146,7 @@ def next_frame(at: Pose, ticks: list[tuple[int, Inputs]], length: int) -> Pose:
     return (*placed(at, *offset), at[2] + yaw)
 
 
-def soak_step(hours: float) -> dict[str, Any]:
+def soak_step(hours: float) -> Iterator[dict[str, Any]]:
     """Carry one state through lap after lap of a drive; every lap but the first must give nearly the same modes."""
     ticks, length = laps()
     config, gauge, at = load(None), Gauge(), (0.0, 0.0, 0.0)
@@ -160,11 +164,11 @@ def soak_step(hours: float) -> dict[str, Any]:
         reference = modes if lap == 2 else reference
         # Rounding moves with the place; a tick here or there is no drift.
         differing += lap > 2 and sum(((modes - reference) + (reference - modes)).values()) > 0.02 * len(ticks)
-        if lap % 10 == 1:
+        if lap % 10 == 1 or by / 3.6e12 >= hours:
             gc.collect()
             gauge.sample(by / 3.6e12)
-    gauge.sample(by / 3.6e12)
-    return {**gauge.figures(), "laps": lap, "laps_that_differ": differing, "modes_of_a_lap": dict(reference)}
+            figures = {**gauge.figures(), "laps": lap, "laps_that_differ": differing}
+            yield {**figures, "modes_of_a_lap": dict(reference)}
 
 
 @contextlib.contextmanager
@@ -178,7 +182,7 @@ def _environment(folder: Path) -> Iterator[int]:
     yield node_harness.environment(Patch(), folder)
 
 
-def soak_node(hours: float) -> dict[str, Any]:
+def soak_node(hours: float) -> Iterator[dict[str, Any]]:
     """Let the node judge a simulated drive over DDS for real hours; sample its process from outside."""
     sys.path.insert(0, str(ROOT / "test"))
     import node_harness
@@ -205,10 +209,30 @@ def soak_node(hours: float) -> dict[str, Any]:
         finally:
             world.close()
             code = process.stop() if process.popen.poll() is None else process.popen.returncode
-    return {**gauge.figures(), "alive_at_the_end": alive, "exit_code": code, "last_mode": last}
+    yield {**gauge.figures(), "alive_at_the_end": alive, "exit_code": code, "last_mode": last}
 
 
 SOAKS = {"replay": soak_replay, "step": soak_step, "node": soak_node}
+
+
+def soaked(what: str, hours: float, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Run one soak to its end or to SIGTERM and return its figures; `keep` gets them now and then, and at the end."""
+    ends: list[int] = []
+    handlers = {number: signal.signal(number, lambda n, _: ends.append(n)) for number in (signal.SIGTERM, signal.SIGINT)}
+    figures: dict[str, Any] = {}
+    kept = time.monotonic()
+    try:
+        for figures in SOAKS[what](hours):
+            if ends:
+                break
+            if time.monotonic() - kept >= RECORDED_EVERY:
+                keep(figures)
+                kept = time.monotonic()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    keep(figures)
+    return figures
 
 
 def main() -> int:
@@ -218,10 +242,13 @@ def main() -> int:
     parser.add_argument("--hours", type=float, required=True)
     parser.add_argument("--record", action="store_true", help="write the figures into docs/evidence/campaign.json")
     args = parser.parse_args()
-    figures = SOAKS[args.what](args.hours)
+
+    def keep(figures: dict[str, Any]) -> None:
+        if args.record:
+            record("soak", {args.what: {"asked_hours": args.hours, **figures}}, merge=True)
+
+    figures = soaked(args.what, args.hours, keep)
     print(json.dumps(figures))
-    if args.record:
-        record("soak", {args.what: figures}, merge=True)
     drift = figures.get("passes_that_differ", 0) + figures.get("laps_that_differ", 0)
     return int(not figures["flat"] or figures["handle_leak"] or drift > 0)
 
