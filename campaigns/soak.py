@@ -218,7 +218,8 @@ SOAKS = {"replay": soak_replay, "step": soak_step, "node": soak_node}
 def soaked(what: str, hours: float, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Run one soak to its end or to SIGTERM and return its figures; `keep` gets them now and then, and at the end."""
     ends: list[int] = []
-    handlers = {number: signal.signal(number, lambda n, _: ends.append(n)) for number in (signal.SIGTERM, signal.SIGINT)}
+    both = (signal.SIGTERM, signal.SIGINT)
+    handlers = {number: signal.signal(number, lambda n, _: ends.append(n)) for number in both}
     figures: dict[str, Any] = {}
     kept = time.monotonic()
     try:

@@ -215,6 +215,19 @@ def test_a_small_part_of_the_matrix_holds(source, family, fault, finding):
     assert row["detection_s"] <= row["stated_s"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "stratum"),
+    [("sector-30deg", "vulnerable road user"), ("empty", "braking object, fault as it brakes")],
+)
+def test_a_radar_that_goes_blind_to_what_it_knew_is_answered_by_a_stop(fault, stratum):
+    situation = next(s for s in matrix.SITUATIONS if s.stratum == stratum)
+    seen = matrix.observe(Cell("radar_front", "radar", fault), situation, CONFIG)
+    assert not seen.collides
+    assert seen.detected is not None
+    assert seen.detected < 0.5
+    assert seen.reaction in ("FIRM_STOP", "EMERGENCY_STOP")
+
+
 def test_the_command_writes_cells_and_says_what_does_not_hold(tmp_path, capsys):
     out = tmp_path / "faults.json"
     assert cli.main(["campaign", "faults", "--only", "us_front_left:nan", "--sample", "1", "--json", str(out)]) == 0

@@ -77,6 +77,8 @@ class State:
     """Last commanded acceleration [m/s^2]."""
     before: Tracks = field(default_factory=Tracks)
     """Tracks of the last tick."""
+    ahead: tracking.Ahead = ()
+    """Tracks that were in ego's way then, and what each may ask for when it vanishes."""
     delivery: delivery.Delivery = field(default_factory=delivery.Delivery)
     """What the brakes made of the MRM under way."""
 
@@ -112,7 +114,7 @@ def perceived(
     state = replace(
         state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics,
         signs=doppler_sign.scored(state.signs, inputs.radar, history, config),
-        monitors=tracking.watched(state.monitors, tracker, ultrasonics, history, t, config),
+        monitors=tracking.watched(state.monitors, tracker, ultrasonics, history, t, config, state.ahead),
         driver=driver, requested=_requested(state.requested, inputs, driver),
         control=(*state.control, *inputs.control)[-2:],
     )  # fmt: skip
@@ -232,7 +234,8 @@ def _decide(
     sight = policy_watch.compared(state.sight, inputs.objects, assessment.threats, state.tracker.tracks, t, config)
     flags = (state.driver, inputs.release)
     speed = np.nan if trust.severity == Severity.BLIND else ego.speed
-    asked = (max(assessment.demand, state.requested, state.delivery.demand), assessment.sustain)
+    lost = tracking.vanished(state.monitors)
+    asked = (max(assessment.demand, state.requested, state.delivery.demand, lost), assessment.sustain)
     arbiter = arbitrate(state.arbiter, *asked, trust.severity, flags, speed, t, config)
     command, acceleration, curvature = _command(state, arbiter.mode, assessment, path, source, ego, config)
     hardest = fallback.manoeuvre(Mode.EMERGENCY_STOP, config)
@@ -253,6 +256,7 @@ def _decide(
     watching = config.certificate is not None and not state.driver  # otherwise nobody executes what is decided
     delivered = delivery.watched(state.delivery, arbiter.mode, ego.speed, acceleration, t, config)
     return replace(state, sight=sight, arbiter=arbiter, acceleration=acceleration, before=state.tracker.tracks,
+                   ahead=tracking.ahead_of(ego, state.tracker.tracks, assessment.threats, config),
                    delivery=delivered if watching else delivery.Delivery()), decision
 
 
@@ -414,7 +418,7 @@ def _reasons(state: State, arbiter: Arbiter, assessment: Assessment, trust: Heal
     if arbiter.mode == Mode.INIT:
         return told
     seen = assessment.reasons if assessment.demand >= Mode.SPEED_CAP else ()
-    blame_inputs = max(TRUST[trust.severity], state.requested) >= assessment.demand
+    blame_inputs = max(TRUST[trust.severity], state.requested, tracking.vanished(state.monitors)) >= assessment.demand
     reasons = (*told, *seen) if blame_inputs else (*seen, *told)
     if arbiter.latched and arbiter.mode == Mode.STANDSTILL:
         return (*reasons, Reason(Code.RELEASE_PENDING, "held at standstill after an emergency until it is released"))

@@ -1,11 +1,12 @@
 """Estimation: from radar detections, ultrasonic pings and ego's odometry to objects with uncertainty and existence."""
 
 from .ego import EgoHistory, SensorPose, sensor_pose
-from .monitors import Monitors, findings, watched
+from .monitors import Monitors, findings, vanished, watched
 from .radar import TrackerState, track_radar
+from .silence import Ahead, ahead_of
 from .ultrasonic import UltrasonicState, track_ultrasonics
 
 __all__ = [
-    "EgoHistory", "Monitors", "SensorPose", "TrackerState", "UltrasonicState", "findings", "sensor_pose", "track_radar",
-    "track_ultrasonics", "watched",
+    "Ahead", "EgoHistory", "Monitors", "SensorPose", "TrackerState", "UltrasonicState", "ahead_of", "findings",
+    "sensor_pose", "track_radar", "track_ultrasonics", "vanished", "watched",
 ]  # fmt: skip

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.world import Code, Finding
+from safety_supervisor.core.world import Code, Finding, Mode
 
 from .contradiction import Contradictions, contradicted, disagreements
 from .doppler import DOPPLER_DOUBT, NOTED, PoseCheck, SpeedCheck, checked, compared
 from .ego import EgoHistory
 from .radar import TrackerState
+from .silence import Ahead
 from .trust import RadarTrust, judged, radar_findings
 from .ultrasonic import UltrasonicState, doubts
 
@@ -30,12 +31,13 @@ class Monitors:
 
 
 def watched(
-    state: Monitors, tracker: TrackerState, ultrasonics: UltrasonicState, ego: EgoHistory, t: int, config: Config
+    state: Monitors, tracker: TrackerState, ultrasonics: UltrasonicState, ego: EgoHistory, t: int, config: Config,
+    ahead: Ahead = (),
 ) -> Monitors:
-    """Return the monitors after a tick."""
+    """Return the monitors after a tick; `ahead` are the tracks that were in ego's way."""
     radars, speed = dict(state.radars), dict(state.speed)
     for seen, fit in tracker.news:
-        radars[seen.name] = judged(radars.get(seen.name, RadarTrust()), fit, seen.t)
+        radars[seen.name] = judged(radars.get(seen.name, RadarTrust()), fit, seen.t, ahead)
         known = speed.get(seen.name, SpeedCheck())
         if known.at(seen.t):
             speed[seen.name] = checked(known if seen.t > known.t else SpeedCheck(), seen)
@@ -43,6 +45,12 @@ def watched(
     return Monitors(
         tuple(sorted(radars.items())), tuple(sorted(speed.items())), compared(state.pose, ego), contradictions
     )
+
+
+def vanished(state: Monitors) -> Mode:
+    """Return what is asked for because of what vanished in ego's way, for as long as nothing comes back from there."""
+    asked = [d.demand for _, trust in state.radars for d in trust.silent if d.blocked]
+    return max(asked, default=Mode.NOMINAL)
 
 
 def findings(state: Monitors, ultrasonics: UltrasonicState, t: int, config: Config) -> tuple[Finding, ...]:

@@ -35,6 +35,8 @@ class Observation:
     """Detections of ego's own body."""
     name: str = ""
     """Of the sensor."""
+    from_objects: bool = False
+    """A list of objects, not of detections."""
 
 
 def observe(
@@ -64,7 +66,8 @@ def observe(
     trust = None if scan.trust is None else scan.trust[rows]
     found = ordered(z, _sigma(scan, z[:, 0], rows, sensor, p), p, trust, extent)
     found = found if scan.from_objects else merged(found, p)
-    return Observation(measured, found, sensor_pose(at, sensor), sensor, rejected, mine, scan.sensor)
+    return Observation(measured, found, sensor_pose(at, sensor), sensor, rejected, mine, scan.sensor,
+                       scan.from_objects)
 
 
 def own_body(z: Floats, sensor: Sensor, vehicle: Vehicle) -> Bools:

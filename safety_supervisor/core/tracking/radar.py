@@ -26,7 +26,7 @@ from safety_supervisor.core.world import (
     seconds,
 )
 
-from . import existence, ghosts, identity, kalman, trust
+from . import existence, ghosts, identity, kalman, silence, trust
 from .association import Detections, assign, gate
 from .ego import EgoHistory
 from .observation import Observation, observe
@@ -120,7 +120,8 @@ def track_radar(
 def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Tracking) -> tuple[Belief, Ints]:
     """Return the belief after one scan, and the id born from each detection: that in `births`, or a new one.
 
-    Predict, gate, assign, update, count misses where the sensor could see, drop what is gone, start what is new.
+    Predict, gate, assign, update, count misses where the sensor could see and heard anything, drop what is gone, start
+    what is new.
     """
     lost = identity.remembered(before.lost, before.tracks, seen.t, p)
     tracks = predicted(before.tracks, seen.t, p)
@@ -136,8 +137,10 @@ def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Track
     missed[hit] = False
     odds = existence.log_odds(tracks.existence)
     odds[hit] += gain[chosen]
+    quiet = _unanswered(tracks, expected, seen, missed)
+    missed &= ~quiet
     odds[missed] += existence.miss_gain(p)
-    fit = _fit(tracks, expected, seen, visible, hit, pairs.distance[chosen])
+    fit = _fit(tracks, expected, seen, visible, hit, pairs.distance[chosen], quiet, p)
     known = _corrected(tracks, expected, seen.found, hit, used)
     known.existence = np.minimum(existence.probability(odds), p.existence_max)
     known.suspect = tracks.suspect.copy()  # whoever sees it judges it
@@ -173,18 +176,30 @@ def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
     return rows.frozen(t)
 
 
+def _unanswered(tracks: Tracks, expected: kalman.Expected, seen: Observation, missed: Bools) -> Bools:
+    """Return which well-known tracks were missed in a direction from which nothing came back at all."""
+    quiet = missed & trust.mature(tracks) & ~tracks.suspect & (not seen.from_objects)
+    if quiet.any():
+        quiet[quiet] = silence.silent(expected.z[quiet, 1], expected.z[quiet, 0], seen.found.z[:, 1])
+    return np.asarray(quiet)
+
+
 def _fit(
-    tracks: Tracks, expected: kalman.Expected, seen: Observation, visible: Bools, hit: Ints, distance: Floats
+    tracks: Tracks, expected: kalman.Expected, seen: Observation, visible: Bools, hit: Ints, distance: Floats,
+    quiet: Bools, p: Tracking,
 ) -> Fit:
     """Return how the scan agrees with the tracks that are well known."""
-    mature = (tracks.existence >= trust.MATURE_EXISTENCE) & (tracks.hits >= trust.MATURE_HITS)
+    mature, unseen = trust.mature(tracks), seen.t - tracks.updated
     judged, count = mature[hit], trust.SECTORS
-    both = np.concatenate([expected.z[:, 1][mature & visible], seen.found.z[:, 1]])
+    recent = mature & visible & (unseen <= nanoseconds(p.coast_time))
+    both = np.concatenate([expected.z[:, 1][recent], seen.found.z[:, 1]])
     sector = trust.sectors(both, seen.sensor)
     known = len(both) - len(seen.found)
+    quiet = quiet & (unseen > nanoseconds(silence.UNSEEN))
     return Fit(
         float(distance @ judged), int(np.count_nonzero(judged)),
         np.bincount(sector[:known], minlength=count), np.bincount(sector[known:], minlength=count),
+        silence.Silent(tracks.id[quiet], expected.z[quiet, 1], seen.found.z[:, 1]),
     )  # fmt: skip
 
 

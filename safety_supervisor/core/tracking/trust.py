@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from safety_supervisor.core.config import Sensor
-from safety_supervisor.core.world import Code, Finding, Floats, Ints, seconds
+from safety_supervisor.core.world import Bools, Code, Finding, Floats, Ints, Tracks, seconds
+
+from .silence import Ahead, Direction, Silent, followed
 
 SECTORS = 3
 """Equal parts of a radar's field of view, from right to left."""
@@ -54,6 +56,7 @@ class Fit:
     """(SECTORS,) such tracks in view."""
     returns: Ints = field(default_factory=_none)
     """(SECTORS,) detections of any kind."""
+    silent: Silent = field(default_factory=Silent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class RadarTrust:
 
     empty: bool = False
     """The newest scan was."""
+    silent: tuple[Direction, ...] = ()
+    """Directions from which nothing comes back any more."""
 
     @property
     def consistency(self) -> float:
@@ -84,14 +89,19 @@ class RadarTrust:
         return tuple(i for i, (dark, objects) in enumerate(both) if dark >= DARK and objects >= OBJECTS_MIN)
 
 
+def mature(tracks: Tracks) -> Bools:
+    """Return which tracks are known well enough to judge a sensor by them."""
+    return np.asarray((tracks.existence >= MATURE_EXISTENCE) & (tracks.hits >= MATURE_HITS))
+
+
 def sectors(azimuth: Floats, sensor: Sensor) -> Ints:
     """Return (N,) the sector of each azimuth."""
     share = (azimuth + sensor.half_angle) / (2 * sensor.half_angle)
     return np.minimum(np.maximum((share * SECTORS).astype(np.int64), 0), SECTORS - 1)
 
 
-def judged(trust: RadarTrust, fit: Fit, t: int) -> RadarTrust:
-    """Return the trust after one scan; a scan that is not newer changes nothing."""
+def judged(trust: RadarTrust, fit: Fit, t: int, ahead: Ahead = ()) -> RadarTrust:
+    """Return the trust after one scan; a scan that is not newer changes nothing. `ahead`: tracks in ego's way."""
     if trust.t and t <= trust.t:
         return trust
     fade = math.exp(-seconds(t - trust.t) / MEMORY) if trust.t else 0.0
@@ -99,7 +109,8 @@ def judged(trust: RadarTrust, fit: Fit, t: int) -> RadarTrust:
     dark = tuple((d + e) * (r == 0) for d, e, r in zip(trust.dark, expected, returns, strict=True))
     objects = tuple(max(o, e) * (r == 0) for o, e, r in zip(trust.objects, expected, returns, strict=True))
     nis, weight = fade * trust.nis + fit.nis, fade * trust.weight + fit.count
-    return RadarTrust(t, nis, weight, dark, objects, not any(returns))
+    silent = followed(trust.silent, fit.silent, ahead)
+    return RadarTrust(t, nis, weight, dark, objects, not any(returns), silent)
 
 
 def radar_findings(name: str, trust: RadarTrust) -> tuple[Finding, ...]:
@@ -117,4 +128,9 @@ def radar_findings(name: str, trust: RadarTrust) -> tuple[Finding, ...]:
         else:
             text = f"{name}: {lost} known objects vanished at once from its {where} sector"
             found.append(Finding(Code.RADAR_OBSTRUCTED, name, text))
+    blocked = [d for d in trust.silent if d.blocked]
+    if blocked and not (trust.obstructed and trust.empty):
+        who = " and ".join(f"track {d.id} at {math.degrees(d.azimuth):.0f} deg" for d in blocked)
+        text = f"{name}: {who} vanished from ego's way, and nothing has come back from there since"
+        found.append(Finding(Code.RADAR_BLOCKED, name, text))
     return tuple(found)
