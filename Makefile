@@ -25,6 +25,9 @@ VENV := .venv
 TEST_VENV := $(if $(filter jazzy,$(ROS_FROM_PYPI)),$(VENV),$(VENV)-$(ROS_FROM_PYPI))
 TEST_EXTRAS := test,lint,suites,proofs,fleet,view,colcon,docs,ros-$(ROS_FROM_PYPI)
 NODE_EXTRAS := test,ros-$(ROS_FROM_PYPI)
+# Message packages built here stay out of the other environments, whose tests say what happens without them.
+NATIVE_VENV := $(VENV)-native
+NATIVE_SOURCES ?= build/native/src
 # What an installation depends on: a newer one of these and the next run installs again.
 INSTALL_INPUTS := setup.py setup.cfg requirements/constraints.txt requirements/lock.txt
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
@@ -35,7 +38,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help demo check test nodes lint coverage docs certificates campaign lock supply release clean
+.PHONY: help demo check test nodes native lint coverage docs certificates campaign lock supply release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -55,6 +58,12 @@ nodes: $(TEST_VENV)/.installed-nodes ## messages and nodes only, for ROS_FROM_PY
 	@mkdir -p $(TEST_VENV)/ros_log
 	ROS_LOG_DIR="$${ROS_LOG_DIR:-$(CURDIR)/$(TEST_VENV)/ros_log}" $(TEST_VENV)/bin/python -m pytest $(PYTEST_ARGS) \
 	  test/test_messages*.py test/test_cdr.py test/test_snapshot.py test/test_recorder.py test/test_node*.py
+
+native: $(NATIVE_VENV)/.installed-native ## Autoware's and radar messages and TF, built from their definitions: the nodes in them
+	$(NATIVE_VENV)/bin/python campaigns/native_messages.py --sources $(NATIVE_SOURCES)
+	@mkdir -p $(NATIVE_VENV)/ros_log
+	ROS_LOG_DIR="$${ROS_LOG_DIR:-$(CURDIR)/$(NATIVE_VENV)/ros_log}" $(NATIVE_VENV)/bin/python -m pytest -q \
+	  test/test_node_native.py test/test_node_faults.py -k 'native or transforms'
 
 coverage: $(TEST_VENV)/.installed-test ## the tests of the core alone: 100 % of its branches, or the lines that are missing
 	$(TEST_VENV)/bin/python -m pytest -q $(PYTEST_ARGS) $(COVERAGE) -m 'not no_cover' test/
@@ -136,6 +145,10 @@ else
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) -e '.[$(TEST_EXTRAS)]'
 endif
 	@touch $(TEST_VENV)/.installed-demo $@
+
+$(NATIVE_VENV)/.installed-native: $(INSTALL_INPUTS) requirements/native.txt | $(NATIVE_VENV)/bin/python
+	$(NATIVE_VENV)/bin/python $(PIP_INSTALL) -e '.[test,ros-jazzy]' -r requirements/native.txt
+	@touch $@
 
 $(TEST_VENV)/.installed-campaign: $(TEST_VENV)/.installed-test
 	$(TEST_VENV)/bin/python $(PIP_INSTALL) -e '.[$(TEST_EXTRAS),campaign]'

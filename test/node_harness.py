@@ -110,6 +110,8 @@ def run_until(executor: Any, until: Callable[[], Any], timeout: float = PATIENCE
 class World:
     """Ego on a straight road with one object standing ahead; its policy drives on as if it were not there."""
 
+    radar_type, plan_type, driver_type = PointCloud2, MultiDOFJointTrajectory, Bool
+
     def __init__(
         self, domain: int, speed: float = 15.0, gap: float = 1000.0, follows: str = "safety_supervisor",
         clock: Callable[[], int] | None = None,
@@ -154,15 +156,15 @@ class World:
         make, best_effort = self.node.create_publisher, qos_profile_sensor_data
         self._odometry = make(Odometry, "vehicle/odometry", best_effort)
         self.publish_radar()
-        self._plan = make(MultiDOFJointTrajectory, "policy/trajectory", 10)
-        self._driver = make(Bool, "vehicle/driver_takeover", 10)
+        self._plan = make(self.plan_type, "policy/trajectory", 10)
+        self._driver = make(self.driver_type, "vehicle/driver_takeover", 10)
         names = ("front_left", "front_centre_left", "front_centre_right", "front_right", "rear_left", "rear_right")
         self._ranges = {name: make(Range, f"ultrasonic/{name}", best_effort) for name in names}
 
     def publish_radar(self, frame: str = "radar_front") -> None:
         """Publish the radar's messages in this frame from now on, by a publisher of its own."""
         self.radar_frame = frame
-        self._radar = self.node.create_publisher(PointCloud2, "radar/front/points", qos_profile_sensor_data)
+        self._radar = self.node.create_publisher(self.radar_type, "radar/front/points", qos_profile_sensor_data)
 
     def unplug_radar(self) -> None:
         """Take the radar's publisher away."""
@@ -228,7 +230,7 @@ class World:
         if self.plan and self._is_due("plan", 0.1):
             self._plan.publish(self._plan_message())
         if self._is_due("driver", 0.1):
-            self._driver.publish(Bool(data=self.takeover))
+            self._driver.publish(self._driver_message())
         if self._is_due("ranges", 0.1):
             for publisher in [p for name, p in self._ranges.items() if name not in self.silent]:
                 message = Range(min_range=0.2, max_range=5.0, range=math.inf, field_of_view=1.04)
@@ -256,8 +258,11 @@ class World:
         message.twist.twist.linear.x = self.speed
         return message
 
-    def _radar_message(self) -> PointCloud2:
-        """The object's rear as three returns, and a guard rail beside the road."""
+    def _driver_message(self) -> Any:
+        return Bool(data=self.takeover)
+
+    def _returns(self) -> list[tuple[float, float, float, float]]:
+        """The object's rear as three returns, and a guard rail beside the road: x, y, z, range rate."""
         rows = []
         ahead = [(self.gap, y) for y in (-0.5, 0.0, 0.5)]
         rail = [(20.0 + 10 * i - self.x % 10.0, 7.0) for i in range(8)]
@@ -265,6 +270,10 @@ class World:
             distance = math.hypot(x, y)
             if 0.5 < distance < 200.0:
                 rows.append((x, y, 0.0, -self.speed * x / distance))
+        return rows
+
+    def _radar_message(self) -> Any:
+        rows = self._returns()
         message = PointCloud2(height=1, width=len(rows), point_step=16, row_step=16 * len(rows), is_dense=True)
         message.header.frame_id = self.radar_frame
         message.header.stamp = self._stamp()
@@ -275,7 +284,7 @@ class World:
         message.data = b"".join(struct.pack("<4f", *row) for row in rows)
         return message
 
-    def _plan_message(self) -> MultiDOFJointTrajectory:
+    def _plan_message(self) -> Any:
         """What a policy that sees nothing plans: straight on at ego's present speed."""
         message = MultiDOFJointTrajectory(joint_names=["base_link"])
         message.header.frame_id = "odom"
@@ -349,9 +358,9 @@ class World:
 
 
 @contextmanager
-def world(domain: int, **values: Any) -> Iterator[World]:
+def world(domain: int, kind: type[World] = World, **values: Any) -> Iterator[Any]:
     """A world that is torn down at the end."""
-    made = World(domain, **values)
+    made = kind(domain, **values)
     try:
         yield made
     finally:

@@ -367,6 +367,7 @@ def test_transforms_that_go_away_change_nothing_once_they_were_read(start, domai
         item.header.frame_id = "base_link"
         item.transform.translation.x, item.transform.rotation.w = harness.FRONT, 1.0
         publisher.publish(tf2.TFMessage(transforms=[item]))
+        world.radar_frame = "radar"
         assert world.configure()
         world.node.destroy_publisher(publisher)
         nominal(world)
