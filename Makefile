@@ -76,7 +76,7 @@ lint: $(TEST_VENV)/.installed-test ## ruff and mypy --strict
 	$(TEST_VENV)/bin/python -m mypy --strict safety_supervisor
 
 certificates: $(TEST_VENV)/.installed-test ## prove every shipped vehicle and write its certificate
-	for vehicle in config/*.yaml; do \
+	for vehicle in config/*.yaml config/examples/*.yaml; do \
 	  $(TEST_VENV)/bin/safety-supervisor prove --config "$$vehicle" --certificate "$${vehicle%.yaml}.certificate.json"; \
 	done
 

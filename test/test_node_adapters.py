@@ -27,7 +27,7 @@ from safety_supervisor.core.config import ConfigError
 from safety_supervisor.core.plan_check import check_plan
 from safety_supervisor.core.world import Odometry as Ego
 from safety_supervisor.core.world import Plan
-from safety_supervisor.ros import autoware_adapter, twist_adapter
+from safety_supervisor.ros import autoware_adapter, parameters, twist_adapter
 from safety_supervisor.ros.outputs import Frames, trajectory
 from safety_supervisor.ros.twist_adapter import arc, at
 
@@ -174,6 +174,30 @@ class TestRobot:
             robot.heard.clear()
             assert robot.run(lambda: len(robot.heard) > 5)
             assert set(robot.heard) == {0.0}, "a supervisor that is silent stops the base"
+        finally:
+            robot.close()
+
+
+    @pytest.mark.parametrize("proved", [True, False])
+    def test_a_base_moves_only_under_the_certificate_of_its_own_parameters(self, running, tmp_path, proved):
+        file = tmp_path / "base.yaml"
+        file.write_text(ROBOT.read_text())
+        settings = {"timing__overrun": 0.2, "health__ultrasonic_timeout": 2.0, "health__odometry_timeout": 1.0,
+                    "health__plan_timeout": 1.0}  # fmt: skip
+        dotted = {name.replace("__", "."): value for name, value in settings.items()}
+        _, config = parameters.load({"vehicle_file": str(file), **dotted})
+        proof = vehicle_file.certificate_path(file)
+        vehicle_file.write_certificate(proof, config, [{"claim": "c", "result": "PROVED"}], {})
+        settings["odd__speed_max"] = config.odd.speed_max if proved else 1.1
+        adapter = ("twist_adapter", "--ros-args", "-p", "silence:=1.0")
+        robot = Robot(running(*adapter, vehicle_file=file, allow_unproved=False, **settings), wall=1000.0)
+        try:
+            if proved:
+                assert robot.run(lambda: robot.speed > 0.4), robot.modes[-5:]
+            else:
+                assert robot.run(lambda: "NOMINAL" in robot.modes and len(robot.heard) > 20), robot.modes[-5:]
+                assert set(robot.heard) == {0.0}
+                assert "SHADOW: no certificate proves these parameters" in running.processes[0].said
         finally:
             robot.close()
 
