@@ -35,7 +35,7 @@ RULES = ("longitudinal", "near_field", "ttc", "extrapolation", "clear_distance")
 
 def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config) -> Assessment:
     """Judge every track and arc against the path; raises nothing, NaN ends in EMERGENCY_STOP."""
-    tracks = tracks.take(heard(tracks, config))
+    tracks = heard(tracks, config)
     objects = objects_of(tracks, arcs, situation, config)
     alone = np.zeros(len(objects.row), np.int64)
     rated, eases = foreseen(objects, rate(objects, situation.path, situation, config), situation, config, alone, 1)
@@ -75,7 +75,7 @@ def _present_threats(
     """
     assert situation.present is not None
     rows = may_reach(objects, situation.present, situation, config)
-    if not rows.any():
+    if not np.count_nonzero(rows):
         return [], float("inf"), None
     near, spared = objects.take(rows), rated.spared[rows]
     beside = rate_present(near, situation.present, spared, situation, config)

@@ -20,7 +20,7 @@ def caps(
     e, timing, a = situation.envelope, config.timing, situation.acceleration
     response = timing.commit + timing.actuation_delay
     v = abs(situation.ego.speed)
-    fastest = max(v, float(situation.path.speed[situation.path.time <= 1.0].max(initial=0.0)))
+    fastest = max(v, *situation.path.speed[situation.path.time <= 1.0].tolist())
     true_speed = ego_speed(situation, config)
     margins["clear_distance"] = float(clear_distance_margin(situation.clear_range, true_speed, response, a, e))
 
@@ -36,7 +36,7 @@ def caps(
         (reading(situation.clear_range), Code.CLEAR_DISTANCE,
          f"sensors cover {situation.clear_range:.1f} m of the way and ego must be able to stop inside"),
     ]  # fmt: skip
-    if far.any():
+    if np.count_nonzero(far):
         nearest = float(rated.met.gap[far].min())
         text = f"what never moved stands {nearest:.0f} m ahead, at {limit:g} m there must be room to stop"
         options.append((reading(limit), Code.CLEAR_DISTANCE, text))
@@ -63,4 +63,4 @@ def margins_of(o: Objects, rated: Rated) -> dict[str, float]:
 
 def smallest(margin: Floats) -> float:
     """Return the least of some margins [m], inf of none."""
-    return float(margin.min(initial=np.inf))
+    return float(margin.min()) if len(margin) else float("inf")

@@ -36,7 +36,7 @@ def foreseen(
     # Who is behind asks for nothing; but who comes into the way behind ego runs into it if it brakes on.
     behind = met.station < -path.rear
     counts &= ~behind | coming
-    if not coming.any():
+    if not np.count_nonzero(coming):
         return rated, np.zeros(owners, np.bool_)
     movers = movers_of(o, rated, situation, config).take(counts)
     due, harmful = _together(_costs(movers, situation, config), owner[counts], coming[counts], behind[counts], owners)

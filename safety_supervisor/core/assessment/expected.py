@@ -65,7 +65,7 @@ def expected_motion(o: Objects, met: Contacts, path: Path, situation: Situation,
 
 def _left_behind(o: Objects, met: Contacts, object_speed: Floats, path: Path, config: Config) -> Bools:
     """Whether the plan ends closer to an object, and faster, than a comfort stop from there can settle."""
-    end = float(np.max(path.time[np.isfinite(path.time)], initial=0.0))
+    end = max(path.time[np.isfinite(path.time)].tolist(), default=0.0)
     closing = np.maximum(float(path.speed[-1]) - object_speed, 0.0)
     room = np.maximum(met.gap + object_speed * end - path.length - o.clearance, 0.0)
     return np.asarray(met.hit & (closing * closing > 2 * config.expected.comfort_threshold * room))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -68,12 +69,16 @@ class Objects:
         )  # fmt: skip
 
 
-def heard(tracks: Tracks, config: Config) -> Bools:
-    """Return which tracks may demand anything at all; one with a broken number is always heard."""
+def heard(tracks: Tracks, config: Config) -> Tracks:
+    """Return the tracks that may demand anything at all; one with a broken number is always heard."""
     a = config.authority
-    unlikely = tracks.existence < min(a.speed_cap, a.near_field, a.lead)
-    whole = np.isfinite(tracks.state).all(axis=1) & np.isfinite(tracks.cov).all(axis=(1, 2))
-    return np.asarray(~(unlikely & whole & np.isfinite(tracks.existence)))
+    quiet = (tracks.existence < min(a.speed_cap, a.near_field, a.lead)).nonzero()[0]
+    if not len(quiet):
+        return tracks
+    whole = np.isfinite(tracks.state[quiet]).all(axis=1) & np.isfinite(tracks.cov[quiet]).all(axis=(1, 2))
+    rows = np.ones(len(tracks), np.bool_)
+    rows[quiet[whole & np.isfinite(tracks.existence[quiet])]] = False
+    return tracks.take(rows.nonzero()[0])
 
 
 def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config) -> Objects:
@@ -112,7 +117,7 @@ def trends(tracks: Tracks, before: Tracks, sigma_k: float) -> Floats:
     span = seconds(tracks.t - before.t)
     if not len(before) or not len(tracks) or not 0.0 < span <= TREND_SPAN:
         return np.zeros((len(tracks), 2))
-    at = np.minimum(np.searchsorted(before.id, tracks.id), len(before) - 1)
+    at = np.minimum(before.id.searchsorted(tracks.id), len(before) - 1)
     known = before.id[at] == tracks.id
     change = tracks.state[:, 2:] - before.state[at, 2:]
     variance, earlier = (x.cov[:, 2:, 2:].diagonal(0, 1, 2) for x in (tracks, before))
@@ -142,12 +147,12 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
     reach_in = np.where(o.near | (o.hits < c.lateral_hits), 0.0, reach_in)
     lateral = Lateral(c.lateral_sigma_k, c.lateral_speed_sigma_k, c.lateral_speed_sigma_max)
     met = contacts(path, o.position, o.velocity, o.cov, half, o.slack, reach_in, lateral, abs(ego.speed))
-    return met if o.sound.all() else replace(met, gap=np.where(o.sound, met.gap, np.nan))
+    return met if np.count_nonzero(o.sound) == len(o.sound) else replace(met, gap=np.where(o.sound, met.gap, np.nan))
 
 
 def _flank(o: Objects, ego: Odometry, config: Config) -> Bools:
     """Return the rows of traffic near by: what is seen of it is its flank, on which the reflection wanders."""
     ahead, v = config.vehicle.front, o.velocity
-    off = o.position - np.array([ego.x + ahead * np.cos(ego.yaw), ego.y + ahead * np.sin(ego.yaw)])
+    off = o.position - (ego.x + ahead * math.cos(ego.yaw), ego.y + ahead * math.sin(ego.yaw))
     near = off[:, 0] * off[:, 0] + off[:, 1] * off[:, 1] <= config.authority.near_range * config.authority.near_range
     return np.asarray(near & (v[:, 0] * v[:, 0] + v[:, 1] * v[:, 1] > FLANK_SPEED * FLANK_SPEED))

@@ -59,7 +59,7 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     expected = expected_motion(o, met, path, situation, config)
     closing = ego_speed(situation, config) - met.along
     soon = ttc_margin(met.gap - o.keep, closing, situation.acceleration, config.expected.ttc)
-    by_rule = np.stack([
+    by_rule = np.array([
         np.where(inside | o.near, NOMINAL, EMERGENCY_STOP),
         np.where(inside | ~o.near, NOMINAL, EMERGENCY_STOP),
         expected.demand,
@@ -146,8 +146,11 @@ def margin_of(
     o: Objects, gap: Floats, ego: Floats | float, speed: Floats, response: Floats, acceleration: float, e: Envelope
 ) -> Floats:
     """Return the worst-case margin [m] of each row by the envelope that is for it."""
+    far = path_margin(gap, ego, speed, response, acceleration, e)
+    if not np.count_nonzero(o.near):
+        return np.asarray(far)
     near = near_field_margin(gap, ego, o.approach, response, acceleration, o.keep, e)
-    return np.asarray(np.where(o.near, near, path_margin(gap, ego, speed, response, acceleration, e)))
+    return np.asarray(np.where(o.near, near, far))
 
 
 def authority(o: Objects, met: Contacts, known: float, config: Config) -> Ints:
@@ -174,4 +177,5 @@ def authority(o: Objects, met: Contacts, known: float, config: Config) -> Ints:
 
 def sustain(rated: Rated) -> Mode:
     """Return COMFORT_STOP while the plan leads into something that may demand a stop."""
-    return Mode.COMFORT_STOP if np.any(rated.expected.conflict & (rated.level >= COMFORT_STOP)) else Mode.NOMINAL
+    held = rated.expected.conflict & (rated.level >= COMFORT_STOP)
+    return Mode.COMFORT_STOP if np.count_nonzero(held) else Mode.NOMINAL

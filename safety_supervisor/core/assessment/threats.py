@@ -20,7 +20,7 @@ def threats_of(
 ) -> Iterator[Threat]:
     """Yield one threat per track or arc in the corridor, arcs by their worst point."""
     speed, front = abs(situation.ego.speed), situation.path.front
-    hit = np.flatnonzero(rated.met.hit | (rated.demand > NOMINAL))
+    hit = (rated.met.hit | (rated.demand > NOMINAL)).nonzero()[0]
     order = hit[np.lexsort((rated.margin[hit], -rated.demand[hit]))]
     seen: set[int] = set()
     for i in map(int, order):
@@ -69,9 +69,9 @@ def lead_of(o: Objects, rated: Rated, tracks: Tracks, config: Config) -> int | N
     """Return the id of the nearest moving track on the path, None without one."""
     m = len(tracks)
     ahead = np.isfinite(rated.met.gap[:m]) & tracks.moved & (tracks.existence >= config.authority.lead)
-    if not ahead.any():
+    if not np.count_nonzero(ahead):
         return None
-    return int(tracks.id[int(np.argmin(np.where(ahead, rated.met.gap[:m], np.inf)))])
+    return int(tracks.id[np.where(ahead, rated.met.gap[:m], np.inf).argmin()])
 
 
 def explain(threat: Threat) -> Reason:
