@@ -37,11 +37,12 @@ RADAR = Sensor(topic="radar", half_angle=math.radians(60.0), range_min=1.0, rang
 SCENE: dict[str, Any] = {
     "tracking.extent_sigma": 0.0,
     "tracking.cluster_distance": 0.0,
-    "tracking.odometry_drift": 0.0001,
+    "tracking.odometry_drift": 0.00001,
     "tracking.acceleration_psd": 1.8,
-    "tracking.lateral_psd": 0.1,
-    "tracking.standing_psd": 0.01,
-    "tracking.cross_speed_sigma": 4.0,
+    "tracking.lateral_psd": 0.08,
+    "tracking.standing_psd": 0.004,
+    "tracking.speed_lag": 0.025,
+    "tracking.cross_speed_sigma": 2.0,
     "tracking.clutter_rate": 12.5,
     "tracking.birth_existence": 0.04,
 }

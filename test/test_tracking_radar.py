@@ -87,6 +87,33 @@ def test_process_noise_is_white_acceleration(dt):
     assert np.allclose(walk, np.diag([0.3 * dt, 0.3 * dt, 0, 0]))
 
 
+@pytest.mark.parametrize("dt", [0.05, -0.05])
+def test_a_speed_that_is_told_late_has_moved_the_place_already(dt):
+    """Place = change of speed times (half the step and the lag), and what the step itself leaves open."""
+    noise = kf.process_noise(np.array([[20.0, 0.0]]), dt, kf.Motion(2.0, 2.0, 2.0, lag=0.025))[0]
+    change, lead = 2.0 * abs(dt), math.copysign(0.05, dt)
+    assert np.allclose(noise[2:, 2:], change * np.eye(2))
+    assert np.allclose(noise[:2, 2:], change * lead * np.eye(2))
+    assert np.allclose(noise[:2, :2], change * (lead**2 + dt**2 / 12) * np.eye(2))
+
+
+def test_a_place_that_leads_its_speed_is_followed():
+    """Braking at 8 m/s^2 in steps whose way is driven at the new speed: 0.2 m that no scan shows by itself."""
+    variance = np.array([[0.3**2, 0.003**2, 0.1**2]])
+    pose, off = SensorPose(0.0, 0.0, 0.0, 0.0, 0.0), {}
+    for lag in (0.0, 0.025):
+        state = np.array([[50.0, 0.0, 20.0, 0.0]])
+        cov, x, v = np.diag([0.01, 0.01, 0.01, 0.01])[None], 50.0, 20.0
+        for _ in range(20):
+            v -= 8.0 * 0.05
+            x += v * 0.05
+            state, cov = kf.predict(state, cov, 0.05, kf.Motion(2.0, 2.0, 2.0, lag=lag))
+            state, cov = kf.update(state, cov, kf.expect(state, cov, pose), np.array([[x, 0.0, v]]), variance)
+        off[lag] = abs(state[0, 0] - x)
+    assert off[0.0] > 0.1
+    assert off[0.025] < off[0.0] / 3
+
+
 def test_what_moves_accelerates_along_its_motion_and_what_stands_anyhow():
     velocity = np.array([[30.0, 0.0], [0.0, -30.0], [18.0, 24.0], [0.0, 0.0]])
     noise = kf.process_noise(velocity, 0.1, kf.Motion(2.0, 0.5, 0.1))[:, 2:, 2:] / 0.1
@@ -132,12 +159,14 @@ def test_birth_inverts_the_measurement_and_carries_its_uncertainty():
         along = v[2] + sight @ (POSE.vx, POSE.vy)
         return np.concatenate([v[0] * sight + (POSE.x, POSE.y), along * sight + v[3] * across])
 
-    J = numeric_jacobian(f, np.append(z, 0.0))
-    assert np.allclose(measured(state[0, :2], state[0, 2:], POSE), z)
-    # 5 m/s anyhow, and what traffic along ego's course has across the line of sight: speed * tan(bearing)
+    # 5 m/s anyhow; traffic along ego's course has -speed * tan(bearing) across the line of sight, others nothing
     bearing = z[1] + POSE.yaw - math.atan2(POSE.vy, POSE.vx)
     along = z[2] + math.hypot(POSE.vx, POSE.vy) * math.cos(bearing)
-    prior = 25.0 + (along * math.tan(bearing)) ** 2
+    across = -along * math.tan(bearing) / 2
+    J = numeric_jacobian(f, np.append(z, across))
+    assert np.allclose(state[0], f(np.append(z, across)))
+    assert np.allclose(measured(state[0, :2], state[0, 2:], POSE), z)
+    prior = 25.0 + across**2
     assert np.allclose(cov[0], J @ np.diag([*variance, prior]) @ J.T, atol=1e-6)
 
 

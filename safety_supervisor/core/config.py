@@ -190,6 +190,7 @@ class Tracking:
     lateral_psd: float = param(0.5, "m^2/s^3", 0.01, 50.0, "across the motion; calm lateral speeds")
     standing_psd: float = param(0.5, "m^2/s^3", 0.001, 50.0, "of what stands or walks, in any direction")
     odometry_drift: float = param(0.01, "m^2/s", 0.0, 1.0, "odometry against Doppler; 1 % of speed, measured")
+    speed_lag: float = param(0.0, "s", 0.0, 0.5, "range rates tell a change of speed later than ranges by this")
     gate_probability: float = param(0.999, "", 0.5, 0.999999, "chi-square gate on range, azimuth, range rate")
     detection_probability: float = param(0.9, "", 0.05, 0.999, "in the field of view, per scan")
     clutter_rate: float = param(10.0, "1/scan", 0.01, 1000.0, "false detections per scan over the whole field of view")

@@ -7,6 +7,7 @@ Arrays hold one track per row; filterpy's per-object filters are the reference t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,8 @@ class Motion:
     """White acceleration of what stands or walks, in any direction [m^2/s^3]."""
     drift: float = 0.0
     """Walk of the position [m^2/s]: odometry moves ego otherwise than the speed that compensates Doppler."""
+    lag: float = 0.0
+    """Speeds tell a change this much later than it moves the place [s]."""
 
 
 def process_noise(velocity: Floats, dt: float, motion: Motion) -> Floats:
@@ -65,10 +68,11 @@ def process_noise(velocity: Floats, dt: float, motion: Motion) -> Floats:
     acceleration[:, 0, 0] = base + part * vx
     acceleration[:, 1, 1] = base + more * vy * vy
     acceleration[:, 0, 1] = acceleration[:, 1, 0] = part * vy
-    duration = abs(dt)
+    duration, lead = abs(dt), dt / 2 + math.copysign(motion.lag, dt)
+    place = duration * (lead * lead + dt * dt / 12)  # dt^3 / 3 without a lag
     noise = np.empty((len(velocity), 4, 4))
-    noise[:, :2, :2] = acceleration * (duration**3 / 3) + motion.drift * duration * HERE
-    noise[:, :2, 2:] = noise[:, 2:, :2] = acceleration * (dt * duration / 2)
+    noise[:, :2, :2] = acceleration * place + motion.drift * duration * HERE
+    noise[:, :2, 2:] = noise[:, 2:, :2] = acceleration * (lead * duration)
     noise[:, 2:, 2:] = acceleration * duration
     return noise
 
@@ -128,25 +132,26 @@ def update(
 def born(z: Floats, variance: Floats, pose: SensorPose, cross_sigma: float) -> tuple[Floats, Floats]:
     """Start N states from one measurement each: Doppler gives the speed along the line of sight, a prior the rest.
 
-    The prior grows with what traffic along ego's own course would have across the line of sight: at a wide bearing an
-    oncoming car moves mostly across it.
+    Across it an object moves as little as `cross_sigma`, or as traffic along ego's own course would: at a wide bearing
+    an oncoming car moves mostly across it. The prior is the mean of both, and its spread reaches either.
     """
     bearing = z[:, 1] + pose.yaw
     c, s, distance = np.cos(bearing), np.sin(bearing), z[:, 0]
     own, aside = c * pose.vx + s * pose.vy, c * pose.vy - s * pose.vx  # the sensor's speed along and across the sight
     along = z[:, 2] + own
-    state = np.stack([distance * c + pose.x, distance * s + pose.y, along * c, along * s], axis=1)
+    course = aside / np.maximum(np.abs(own), 1.0)  # tangent of the bearing from ego's course
+    across = along * np.minimum(np.maximum(course, -TANGENT_MAX), TANGENT_MAX) / 2
+    vx, vy = along * c - across * s, along * s + across * c
+    state = np.stack([distance * c + pose.x, distance * s + pose.y, vx, vy], axis=1)
     J = np.zeros((len(z), 4, 4))  # d(x, y, vx, vy) / d(range, azimuth, range rate, speed across)
     J[:, 0, 0] = J[:, 2, 2] = J[:, 3, 3] = c
     J[:, 1, 0] = J[:, 3, 2] = s
     J[:, 2, 3] = -s
     J[:, 0, 1], J[:, 1, 1] = -distance * s, distance * c
-    J[:, 2, 1], J[:, 3, 1] = aside * c - along * s, aside * s + along * c
-    course = aside / np.maximum(np.abs(own), 1.0)  # tangent of the bearing from ego's course
-    traffic = along * np.minimum(np.maximum(course, -TANGENT_MAX), TANGENT_MAX)
+    J[:, 2, 1], J[:, 3, 1] = aside * c - vy, aside * s + vx
     spread = np.empty((len(z), 1, 4))
     spread[:, 0, :3] = variance
-    spread[:, 0, 3] = cross_sigma * cross_sigma + traffic * traffic
+    spread[:, 0, 3] = cross_sigma * cross_sigma + across * across
     return state, symmetric((J * spread) @ J.transpose(0, 2, 1))
 
 

@@ -165,7 +165,7 @@ def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Track
 def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
     """Return the tracks moved to `t`; existence fades with time, what has not been seen for too long is dropped."""
     dt = seconds(t - tracks.t)
-    motion = kalman.Motion(p.acceleration_psd, p.lateral_psd, p.standing_psd, p.odometry_drift)
+    motion = kalman.Motion(p.acceleration_psd, p.lateral_psd, p.standing_psd, p.odometry_drift, p.speed_lag)
     fading = existence.faded(tracks.existence, dt, p.persistence_half_life)
     keep = (t - tracks.updated <= nanoseconds(p.unseen_time)) & (fading >= p.delete_existence)
     rows = _Rows(
