@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from safety_supervisor.core.assessment import RULES, VERDICT, assess, objects_of, rate, rate_present
 from safety_supervisor.core.assessment.rating import NEAR_BOUND, may_reach
+from safety_supervisor.core.assessment.situation import COMFORT_STOP, FIRM_STOP
 from safety_supervisor.core.assessment.threats import _pet
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
@@ -531,3 +532,37 @@ def test_what_the_present_course_leaves_out_could_not_have_demanded_anything(spe
     assert np.array_equal(some.demand, rated.demand[near])
     assert np.array_equal(some.margin, rated.margin[near])
     assert 0 < (rated.demand > Mode.NOMINAL).sum() <= near.sum() < 0.9 * n  # both sides are there
+
+
+# --- turning across -------------------------------------------------------------------------------------------------
+
+
+def met_on_the_circle(radius, other, speed, when=2.0):
+    """Ego turns left at `speed`; an oncoming car, still in its own lane, whose front ego meets after `when` seconds."""
+    s = speed * when
+    x, y = radius * np.sin(s / radius), radius * (1 - np.cos(s / radius))
+    tracks = lead(float(x) + other * when - FRONT, -other, y=float(y))
+    return tracks, situation(speed, by=plan(speed, curvature=1 / radius), reach=40.0)
+
+
+def test_the_plan_that_turns_across_an_oncoming_car_is_stopped_before_the_corridor_meets_it():
+    tracks, now = met_on_the_circle(10.0, 12.0, 5.0)
+    rated = rate(objects_of(tracks, (), now, CONFIG), now.path, now, CONFIG)
+    assert not rated.met.hit.any()
+    assert COMFORT_STOP <= rated.demand[0] <= FIRM_STOP
+    assert Code.EXPECTED_MOTION in codes(assess(tracks, (), now, CONFIG))
+
+
+def test_who_can_follow_the_bend_is_taken_to_follow_it():
+    """The same meeting, slower: an oncoming car that can drive the bend stays on its own side of the road."""
+    tracks, now = met_on_the_circle(40.0, 12.0, 10.0)
+    rated = rate(objects_of(tracks, (), now, CONFIG), now.path, now, CONFIG)
+    assert np.isfinite(rated.expected.travel[0])
+    assert not rated.met.hit.any()
+    assert rated.demand[0] == Mode.NOMINAL
+
+
+def test_who_has_passed_before_ego_turns_asks_for_nothing():
+    tracks, now = met_on_the_circle(10.0, 12.0, 5.0)
+    early = replace(tracks, state=tracks.state - [36.0, 0.0, 0.0, 0.0])
+    assert assess(early, (), now, CONFIG).demand == Mode.NOMINAL

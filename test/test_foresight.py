@@ -163,3 +163,15 @@ def test_who_is_only_passed_asks_for_no_cap_either():
     assert found.demand == Mode.NOMINAL
     into = assess(builders.lead(8.0, 2.8, y=1.3, vy=-0.8), (), builders.situation(8.3), builders.CONFIG)
     assert into.demand > Mode.NOMINAL
+
+
+def test_a_stop_does_not_go_on_in_front_of_who_has_just_been_passed_but_for_a_follower_it_does():
+    from safety_supervisor.core.assessment import assess
+
+    passed = -builders.FRONT - builders.CONFIG.vehicle.rear - 3.0
+    braking = builders.situation(12.0, braking=True)
+    assert assess(builders.lead(passed, 4.0), (), braking, builders.CONFIG).ease
+    assert not assess(builders.lead(passed, 12.0), (), braking, builders.CONFIG).ease  # it follows, and will brake too
+    assert not assess(builders.lead(passed, 4.0), (), builders.situation(12.0), builders.CONFIG).ease
+    ahead = builders.together(builders.lead(passed, 4.0), builders.lead(14.0, 0.0))
+    assert not assess(ahead, (), braking, builders.CONFIG).ease

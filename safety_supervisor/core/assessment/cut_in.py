@@ -14,6 +14,8 @@ from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import Path
 from safety_supervisor.core.world import Bools, Code, Ints
 
+PASSING = 1.0
+"""Who is behind and this much slower than ego [m/s] has been passed and does not follow it."""
 WAIT = 0.5
 """Braking for who cuts in begins when it would be worse to begin it this much later [s]."""
 
@@ -33,8 +35,11 @@ def foreseen(
     counts &= met.along > -config.tracking.moving_speed
     counts &= (met.station - path.front <= np.where(o.static, a.static_range, rated.reach))
     coming = counts & beside & (met.drift * met.offset < 0)
-    # Who is behind asks for nothing; but who comes into the way behind ego runs into it if it brakes on.
+    # Who is behind asks for nothing; but who comes into the way behind ego, or has just been passed there, runs into
+    # it if it brakes on. A follower will brake too.
     behind = met.station < -path.rear
+    passed = counts & behind & ~beside & (met.along < abs(situation.ego.speed) - PASSING) & situation.braking
+    coming |= passed
     counts &= ~behind | coming
     if not np.count_nonzero(coming):
         return rated, np.zeros(owners, np.bool_)

@@ -14,6 +14,10 @@ from safety_supervisor.core.world import Bools, Floats, Ints
 
 MAX_REQUIRED = 50.0
 """Cap of a reported required deceleration [m/s^2]; beyond it only that the gap is used up matters."""
+FOLLOWS = 5.0
+"""Lateral acceleration [m/s^2] above which nobody follows a road in ordinary traffic."""
+STRETCH = 3.0
+"""A plan's bend is taken over this length [m], so that jitter of its points is none."""
 CONFLICT_STEP = 0.1
 """Time step of the expected motion [s]."""
 
@@ -29,6 +33,8 @@ class Expectation:
     demand: Ints
     cap: Floats
     """(N,) speed [m/s] from which a comfort stop is enough, inf without conflict."""
+    travel: Floats
+    """(N,) travel [m] after which ego meets it on the plan's own timing, inf when it does not."""
 
 
 def expected_motion(o: Objects, met: Contacts, path: Path, situation: Situation, config: Config) -> Expectation:
@@ -60,7 +66,18 @@ def expected_motion(o: Objects, met: Contacts, path: Path, situation: Situation,
     b = x.comfort_threshold
     cap = object_speed - b * wait + np.sqrt(b * b * wait * wait + 2 * b * np.maximum(room, 0.0))
     cap = np.where(matters, np.maximum(cap, 0.0), np.inf)
-    return Expectation(conflict, np.where(matters, firm, 0.0), demand.astype(np.int64), cap)
+    return Expectation(conflict, np.where(matters, firm, 0.0), demand.astype(np.int64), cap, travel)
+
+
+def turned_across(o: Objects, met: Contacts, travel: Floats, path: Path) -> Bools:
+    """Tell in front of whom (N,) the plan turns: met after `travel` [m] while it is not in the corridor yet.
+
+    An object beside a bend will follow the road, and the bend has to be one that it cannot drive at its speed.
+    """
+    turn = np.interp(path.s + STRETCH, path.s, path.heading) - path.heading
+    bend = float(np.abs(turn).max()) / STRETCH
+    aside = np.asarray((met.sure * met.sure).sum(axis=1) * bend > FOLLOWS)
+    return aside & np.isfinite(travel) & ~met.hit & ~o.near & ~o.static & o.sound
 
 
 def _left_behind(o: Objects, met: Contacts, object_speed: Floats, path: Path, config: Config) -> Bools:

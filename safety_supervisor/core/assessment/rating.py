@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from safety_supervisor.core.assessment.expected import Expectation, expected_motion
+from safety_supervisor.core.assessment.expected import Expectation, expected_motion, turned_across
 from safety_supervisor.core.assessment.objects import Objects, corridor_contacts
 from safety_supervisor.core.assessment.situation import (
     COMFORT_STOP,
@@ -68,14 +68,17 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     # What stands or drives ahead fails the worst case only within the stopping distance; there the path is no guess.
     oncoming, follows = met.along < -config.tracking.moving_speed, met.along > -config.tracking.moving_speed
     reach = known_reach(path, situation, config)
-    guess = met.gap > np.where(o.near | (~inside & follows), np.inf, reach)
+    turned = turned_across(o, met, expected.travel, path)
+    gap = np.where(turned, expected.travel, met.gap)
+    guess = gap > np.where(o.near | (~inside & follows), np.inf, reach)
     full = authority(o, met, np.inf, config)
+    full = np.where(turned, np.minimum(authority(o, replace(met, gap=gap), np.inf, config), FIRM_STOP), full)
     level = np.where(guess, np.minimum(full, SPEED_CAP), full)
     # Oncoming traffic beyond the known path follows a road that nobody here knows.
     level = np.where(oncoming & guess, NOMINAL, level)
     # Their margin counts all the way: it is what would brake as soon as it is gone.
     told = np.where(follows, full, level)
-    by_rule = np.where(met.hit & (not situation.resting), np.minimum(by_rule, level), NOMINAL)
+    by_rule = np.where((met.hit | turned) & (not situation.resting), np.minimum(by_rule, level), NOMINAL)
     nobody = np.zeros(len(o.row), np.bool_)
     return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0), nobody, reach)
 
@@ -91,7 +94,7 @@ def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, co
     level = authority(o, met, reach, config)
     demand = np.where(margin >= EPS, NOMINAL, np.minimum(np.where(spared, NOMINAL, EMERGENCY_STOP), level))
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
-    nothing = Expectation(zero.astype(np.bool_), zero, demand, inf)
+    nothing = Expectation(zero.astype(np.bool_), zero, demand, inf, inf)
     code = np.full(len(o.row), CODES.index(Code.EXTRAPOLATION))
     return Rated(met, margin, inf, nothing, level, level, demand, code, spared, reach)
 
