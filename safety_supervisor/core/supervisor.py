@@ -326,13 +326,13 @@ def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:
     """Return how far [m] from ego's leading bumper the farthest-seeing healthy sensor covers the way ahead."""
     forward = np.pi if reverse else 0.0
     edge = config.vehicle.rear if reverse else config.vehicle.front
-    seen = [0.0]
+    farthest = 0.0
     for name, sensor in config.sensors:
         looks = abs(angle_difference(sensor.yaw, forward)) < min(sensor.half_angle, np.pi / 2)
-        if looks and not health.stale(state.memory, name, t, config):
-            mount = -sensor.x if reverse else sensor.x
-            seen.append(max(sensor.range_max + mount - edge, 0.0))
-    return max(seen)
+        seen = sensor.range_max + (-sensor.x if reverse else sensor.x) - edge
+        if looks and seen > farthest and not health.stale(state.memory, name, t, config):
+            farthest = seen
+    return farthest
 
 
 def _planned_rise(plan: Plan, t: int, until: float) -> float:

@@ -119,16 +119,17 @@ def merged(detections: Detections, p: Tracking) -> Detections:
     i, j = _between(z[:, 0], z[:, 0] - p.cluster_distance, z[:, 0] + p.cluster_distance)
     alike = np.hypot(x[i] - x[j], y[i] - y[j]) < p.cluster_distance
     alike &= np.abs(z[i, 2] - z[j, 2]) < p.cluster_speed
+    if np.count_nonzero(alike) == n:  # each one only itself
+        return detections
     near = np.eye(n, dtype=bool)
     near[i[alike], j[alike]] = True
     head = _heads(near)
-    if np.array_equal(head, np.arange(n)):
-        return detections
     count = np.bincount(head, minlength=n)
     azimuth = np.bincount(head, wrap(z[:, 1] - z[head, 1]), n) / np.maximum(count, 1)
     range_rate = np.bincount(head, z[:, 2] - z[head, 2], n) / np.maximum(count, 1)
-    body = z + np.stack([np.zeros(n), azimuth, range_rate], axis=1)
-    body[:, 1] = wrap(body[:, 1])
+    body = z.copy()
+    body[:, 1] = wrap(z[:, 1] + azimuth)
+    body[:, 2] += range_rate
     return Detections(body, detections.variance, _extent(detections, body, head), detections.trust)[count > 0]
 
 
@@ -138,7 +139,8 @@ def _extent(detections: Detections, body: Floats, head: Ints) -> Floats:
     off = np.maximum(np.abs(wrap(z[:, 1] - body[head, 1])) - EXTENT_NOISE * sigma[:, 1], 0.0) * z[:, 0]
     behind = np.maximum(z[:, 0] - z[head, 0] - EXTENT_NOISE * sigma[:, 0], 0.0)
     extent = np.zeros((len(z), 2))
-    np.maximum.at(extent, head, np.stack([off, behind], axis=1))
+    np.maximum.at(extent[:, 0], head, off)
+    np.maximum.at(extent[:, 1], head, behind)
     return extent
 
 

@@ -48,12 +48,13 @@ def suspects(
     ghosts = asked[likely[asked]]
     if len(rows) > 1 and len(ghosts):
         suspect[ghosts] = _double_bounces(z[ghosts], z[rows])
-    movers = (likely & moved).nonzero()[0]
-    if len(movers) > 1:
+    moving = likely & moved
+    movers, ghosts = moving.nonzero()[0], asked[moving[asked]]
+    if len(movers) > 1 and len(ghosts):
         slow = state[:, 2] * state[:, 2] + state[:, 3] * state[:, 3] < STANDING * STANDING
         posts = (slow & ~moved & (existence >= 0.5)).nonzero()[0]
         if len(posts) >= POSTS:
-            suspect[movers] |= _mirrored(pose, state[movers], state[posts, :2])
+            suspect[ghosts] |= _mirrored(pose, state[ghosts], state[movers], state[posts, :2])
     return suspect[asked]
 
 
@@ -79,11 +80,11 @@ def _double_bounces(z: Floats, all_z: Floats) -> Bools:
     return np.bincount(ghost[fits], minlength=len(z)) > 0
 
 
-def _mirrored(pose: SensorPose, state: Floats, posts: Floats) -> Bools:
-    """Return which of M moving tracks lie behind a line of `posts` (P, 2) where another one is mirrored."""
-    x, y, vx, vy = state.T
-    dx, dy = x[:, None] - x, y[:, None] - y  # from object (second) to ghost (first)
-    wx, wy = vx[:, None] - vx, vy[:, None] - vy
+def _mirrored(pose: SensorPose, state: Floats, objects: Floats, posts: Floats) -> Bools:
+    """Return which moving tracks lie behind a line of `posts` (P, 2) where another one of `objects` is mirrored."""
+    x, y, vx, vy = objects.T
+    dx, dy = state[:, :1] - x, state[:, 1:2] - y  # from object (second) to ghost (first)
+    wx, wy = state[:, 2:3] - vx, state[:, 3:] - vy
     square = dx * dx + dy * dy
     into = dx * vx + dy * vy
     # An image has the speed v - 2 (v n) n: what is missing from that, squared, with n = d / |d|.
@@ -92,8 +93,8 @@ def _mirrored(pose: SensorPose, state: Floats, posts: Floats) -> Bools:
     if not len(ghost):
         return np.zeros(len(state), np.bool_)
     here = np.array([pose.x, pose.y])
-    n = (state[ghost, :2] - state[source, :2]) / np.sqrt(square[ghost, source])[:, None]
-    m = (state[ghost, :2] + state[source, :2]) / 2
+    n = (state[ghost, :2] - objects[source, :2]) / np.sqrt(square[ghost, source])[:, None]
+    m = (state[ghost, :2] + objects[source, :2]) / 2
     ahead = np.sum((m - here) * n, axis=1)  # the sensor looks at the mirror from the object's side
     sight = state[ghost, :2] - here
     point = here + sight * (ahead / np.maximum(np.sum(sight * n, axis=1), 1e-9))[:, None]

@@ -166,24 +166,26 @@ def heard(
 ) -> Transducer:
     """Return the belief after one ping."""
     ping = meaning(reading, sensor)
-    belief = _repeated(belief, reading, ping, ego, sensor)
+    belief = _noted(belief, reading, ping, ego, sensor)
     if ping is Ping.INVALID:
-        return replace(belief, invalid=belief.invalid + 1)
-    belief = replace(belief, invalid=0, range_max=_range_max(reading, sensor))
+        return belief
     if ping is Ping.CLOSE:
         return replace(belief, close=belief.close + 1, missed=0, silent=0, spikes=0, spike=math.nan)
     if ping is Ping.SILENT:
         return _silent(belief, sensor, p)
-    return _echo(replace(belief, silent=0), reading, ego, sensor, p)
+    return _echo(replace(belief, silent=0) if belief.silent else belief, reading, ego, sensor, p)
 
 
-def _repeated(belief: Transducer, reading: RangeReading, ping: Ping, ego: EgoHistory, sensor: Sensor) -> Transducer:
-    """Count the pings that say the same, and how far ego has moved along the beam meanwhile."""
+def _noted(belief: Transducer, reading: RangeReading, ping: Ping, ego: EgoHistory, sensor: Sensor) -> Transducer:
+    """Count the invalid pings, those that say the same, and how far ego has moved along the beam meanwhile."""
+    valid = ping is not Ping.INVALID
+    invalid, range_max = (0, _range_max(reading, sensor)) if valid else (belief.invalid + 1, belief.range_max)
     value = {Ping.ECHO: reading.range, Ping.CLOSE: 0.0}.get(ping, math.nan)
     if value != belief.value:  # NaN never repeats
-        return replace(belief, t=reading.t, value=value, repeats=1, travelled=0.0)
+        return replace(belief, t=reading.t, invalid=invalid, range_max=range_max, value=value, repeats=1, travelled=0.0)
     moved = abs(_closing(ego, reading.t, sensor)) * max(seconds(reading.t - belief.t), 0.0)
-    return replace(belief, t=reading.t, repeats=belief.repeats + 1, travelled=belief.travelled + moved)
+    return replace(belief, t=reading.t, invalid=invalid, range_max=range_max, repeats=belief.repeats + 1,
+                   travelled=belief.travelled + moved)
 
 
 def _silent(belief: Transducer, sensor: Sensor, p: Ultrasonics) -> Transducer:
