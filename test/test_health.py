@@ -14,12 +14,15 @@ from safety_supervisor.core import health
 from safety_supervisor.core.config import Sensor
 from safety_supervisor.core.world import (
     Code,
+    ControlCommand,
     DriverMode,
     Finding,
+    Heartbeat,
     Inputs,
     Invalid,
     RadarScan,
     RangeReading,
+    SeenObjects,
     Severity,
     nanoseconds,
     seconds,
@@ -422,3 +425,171 @@ def test_a_clock_that_stands_for_three_ticks_leaves_nothing_to_judge_by():
         seen.append(memory.jumped.code if memory.jumped else None)
     assert seen == [None, None, Code.CLOCK_JUMP, Code.CLOCK_STOPPED, None]
     assert health.severity_of(Code.CLOCK_STOPPED) == Severity.BLIND
+
+
+# --- what a finding says, word by word -------------------------------------------------------------------------------
+
+
+def told(*ticks, **keywords):
+    return [(f.code.name, f.source, f.text) for f in run(*ticks, **keywords).findings]
+
+
+def only(*ticks, code, **keywords):
+    """Source and text of the one finding with this code."""
+    ((source, text),) = [(source, text) for name, source, text in told(*ticks, **keywords) if name == code]
+    return source, text
+
+
+STAMP = nanoseconds(0.2)
+COMMIT = CONFIG.timing.commit
+
+
+@pytest.mark.parametrize(
+    ("code", "source", "text", "ticks"),
+    [
+        ("RADAR_MISSING", "front", "front has not been received yet", [(T, all_of(radar=()))]),
+        ("PLAN_STALE", "plan", "plan is 0.400 s old, allowed 0.3 s",
+         [(T + 2 * STAMP, all_of(T + 2 * STAMP, plans=(plan(20.0, t=T),)))]),
+        ("RADAR_FUTURE", "front", "front: stamp 0.200 s ahead of the tick", [(T, all_of(radar=(scan(T + STAMP),)))]),
+        ("ODOMETRY_INVALID", "odometry", "odometry: x is nan", [(T, all_of(odometry=(ego(20.0, x=NAN),)))]),
+        ("ODOMETRY_INVALID", "odometry", "odometry: y is 2e+09", [(T, all_of(odometry=(ego(20.0, y=2e9),)))]),
+        ("ODOMETRY_INVALID", "odometry", "odometry: yaw is -inf", [(T, all_of(odometry=(ego(20.0, yaw=-np.inf),)))]),
+        ("ODOMETRY_INVALID", "odometry", "odometry: speed is 101", [(T, all_of(odometry=(ego(101.0),)))]),
+        ("ODOMETRY_INVALID", "odometry", "odometry: yaw_rate is -21",
+         [(T, all_of(odometry=(ego(20.0, yaw_rate=-21.0),)))]),
+        ("RADAR_INVALID", "front", "front: a ping, expected a scan",
+         [(T, all_of(ranges=(ping(), ping(name="front"))))]),
+        ("ULTRASONIC_INVALID", "us", "us: a scan, expected a ping",
+         [(T, all_of(radar=(scan(), scan(name="us")), ranges=()))]),
+        ("ULTRASONIC_INVALID", "us", "us: range is NaN", [(T, all_of(ranges=(ping(distance=NAN),)))]),
+        ("RADAR_INVALID", "front", "front: columns differ in length",
+         [(T, all_of(radar=(RadarScan("front", T, [1.0, 2.0], [0.0], [0.0]),)))]),
+        ("RADAR_INVALID", "front", "front: no row has a finite range, azimuth and range rate",
+         [(T, all_of(radar=(RadarScan("front", T, [NAN], [0.0], [0.0]),)))]),
+        ("INPUT_INVALID", "lidar", "lidar: garbled", [(T, all_of(invalid=(Invalid("lidar", T, "garbled"),)))]),
+        ("CLOCK_JUMP", "clock", "tick time did not advance", [(T, all_of()), (T, Inputs())]),
+        ("CLOCK_STOPPED", "clock", "tick time stands: the age of nothing can be told",
+         [(T, all_of()), (T, Inputs()), (T, Inputs())]),
+        ("CLOCK_JUMP", "clock", "tick time went back by 0.200 s", [(T, all_of()), (T - STAMP, Inputs())]),
+        ("CLOCK_JUMP", "clock", "tick time jumped by 0.800 s, allowed 0.5 s",
+         [(T, all_of()), (T + 4 * STAMP, Inputs())]),
+        ("ODOMETRY_JUMP", "odometry", "odometry jumped by 5.00 m, its speed explains 2.50 m",
+         [(T, all_of()), (T + PERIOD, all_of(T + PERIOD, odometry=(ego(20.0, x=3.0, y=4.0, t=T + PERIOD),)))]),
+        ("LOOP_OVERRUN", "clock", "0.070 s between two ticks, allowed 0.06 s",
+         [(T, all_of()), (T + nanoseconds(0.07), Inputs())]),
+        ("LOOP_STALLED", "clock", f"0.400 s between two ticks, the envelope counts on {COMMIT:g} s",
+         [(T, all_of()), (T + 2 * STAMP, Inputs())]),
+        ("LOOP_STALLED", "clock", "3 late ticks in a second, 0.075 s at worst, allowed 0.06 s",
+         [(T + nanoseconds(0.07 * k + 0.005 * (k > 2)), Inputs()) for k in range(4)]),
+    ],
+)  # fmt: skip
+def test_a_finding_names_its_source_and_says_why_in_numbers(code, source, text, ticks):
+    assert only(*ticks, code=code) == (source, text)
+
+
+def test_a_frozen_input_says_for_how_long():
+    ticks = [(T + k * PERIOD, all_of(T + k * PERIOD, radar=(scan(T + k * PERIOD, 30.0),))) for k in range(9)]
+    assert only(*ticks, code="RADAR_FROZEN") == ("front", "front repeats the same content for 0.40 s while ego moves")
+
+
+def test_limits_belong_to_what_is_allowed():
+    at = nanoseconds(CONFIG.health.future_tolerance)
+    assert told((T, all_of(odometry=(ego(100.0, yaw_rate=20.0, yaw=1e9),)))) == []
+    assert told((T, all_of(odometry=(ego(20.0, yaw_rate=NAN),)))) == []
+    _, kept = health.admit(health.Memory(), all_of(ranges=(ping(T + at, NAN),)), T, CONFIG)
+    assert len(kept.ranges) == 1
+    _, kept = health.admit(health.Memory(), all_of(ranges=(ping(T + at + 1, NAN),)), T, CONFIG)
+    assert kept.ranges == ()
+    reach = health.PLACE_SLACK + 1.5 * 20.0 * 0.05
+    exactly = all_of(T + PERIOD, odometry=(ego(20.0, x=reach, t=T + PERIOD),))
+    assert told((T, all_of()), (T + PERIOD, exactly)) == []
+    for step in (-2.0, 2.0):  # whichever side of the origin ego is on
+        first = all_of(odometry=(ego(0.5, y=-5.0),))
+        moved = all_of(T + PERIOD, odometry=(ego(0.5, y=-5.0 + step, t=T + PERIOD),))
+        assert "ODOMETRY_JUMP" in codes((T, first), (T + PERIOD, moved))
+        near = all_of(T + PERIOD, odometry=(ego(0.5, y=-5.0 + step / 4, t=T + PERIOD),))
+        assert "ODOMETRY_JUMP" not in codes((T, first), (T + PERIOD, near))
+
+
+def test_a_scan_is_frozen_only_beyond_its_time_and_then_not_tracked():
+    limit = nanoseconds(CONFIG.health.frozen_time)
+    memory, _ = health.admit(health.Memory(), all_of(), T, CONFIG)
+    kept = []
+    for later in (limit, limit + PERIOD):
+        memory, admitted = health.admit(memory, all_of(T + later, radar=(scan(T + later, all_of().radar[0].range[0]),)),
+                                        T + later, CONFIG)
+        kept.append(len(admitted.radar))
+    assert kept == [1, 0]
+
+
+def test_each_of_several_poses_in_one_tick_is_compared_with_the_one_before_it():
+    def after(*places):
+        step = PERIOD // 5
+        poses = tuple(ego(20.0, x=x, t=T + (k + 1) * step) for k, x in enumerate(places))
+        return "ODOMETRY_JUMP" in codes((T, all_of()), (T + PERIOD, all_of(T + PERIOD, odometry=poses)))
+
+    assert not after(0.3, 0.6, 0.9)
+    assert after(0.3, 3.5, 0.9)
+    assert after(1.2, 2.4, 3.6, 5.2)  # each one alone within reach of its neighbour but the last
+    assert not after(1.2, 2.4, 3.6)  # a reach from the first pose would not explain the last
+
+
+def test_two_poses_with_one_stamp_are_not_compared_and_the_first_counts():
+    both = (ego(20.0, x=1.0, t=T + PERIOD), ego(20.0, x=9.0, t=T + PERIOD))
+    assert "ODOMETRY_JUMP" not in codes((T, all_of()), (T + PERIOD, all_of(T + PERIOD, odometry=both)))
+    third = (*both, ego(20.0, x=9.5, t=T + PERIOD + 1))
+    assert "ODOMETRY_JUMP" in codes((T, all_of()), (T + PERIOD + 1, all_of(T + PERIOD + 1, odometry=third)))
+
+
+def test_after_the_clock_was_set_back_places_are_not_compared():
+    memory, _ = health.admit(health.Memory(), all_of(T + 10**9), T + 10**9, CONFIG)
+    memory, _ = health.admit(memory, all_of(odometry=(ego(20.0, x=500.0),)), T, CONFIG)
+    assert memory.jumped.code == Code.CLOCK_JUMP
+    same, _ = health.admit(health.Memory(), all_of(), T, CONFIG)
+    again, _ = health.admit(same, Inputs(), T, CONFIG)
+    assert dict(again.sources).keys() == dict(same.sources).keys()  # a clock that stands forgets nothing
+
+
+def test_everything_that_is_admitted_is_handed_on():
+    listening = config({"inputs.control": "c", "inputs.heartbeat": "h", "inputs.objects": "o"}, front=RADAR)
+    extra = {"control": (ControlCommand(T, 0.0, 20.0, 0.0),), "heartbeats": (Heartbeat(T),),
+             "objects": (SeenObjects(T, np.zeros(1), np.zeros(1)),)}  # fmt: skip
+    _, kept = health.admit(health.Memory(), all_of(ranges=(), **extra), T, listening)
+    assert (kept.control, kept.heartbeats, kept.objects) == (extra["control"], extra["heartbeats"], extra["objects"])
+    late = {name: tuple(replace(m, t=T + STAMP) for m in messages) for name, messages in extra.items()}
+    memory, kept = health.admit(health.Memory(), all_of(ranges=(), **late), T, listening)
+    assert (kept.control, kept.heartbeats, kept.objects) == ((), (), ())
+    found = [(f.code.name, f.source) for f in health.check(memory, (), True, T, listening).findings]
+    assert sorted(found) == [("CONTROL_FUTURE", "control"), ("CONTROL_MISSING", "control"),
+                             ("HEARTBEAT_FUTURE", "heartbeat"), ("HEARTBEAT_MISSING", "heartbeat"),
+                             ("OBJECTS_FUTURE", "objects")]
+
+
+def test_each_candidate_plan_ages_by_itself_and_a_driver_leaves_the_stamp():
+    other = replace(plan(20.0, t=T), candidate=2)
+    memory, kept = health.admit(health.Memory(), all_of(plans=(other,), driver=(DriverMode(T - 5, True),)), T, CONFIG)
+    assert kept.plans == (other,)
+    sources = dict(memory.sources)
+    assert "plan" not in sources
+    assert sources["plan_2"].t == T
+    assert sources["driver"].t == T - 5
+    assert "PLAN_MISSING" in {f.code.name for f in health.check(memory, (), True, T, CONFIG).findings}
+
+
+def test_exactly_the_commit_interval_is_no_stall():
+    at = nanoseconds(COMMIT)
+    assert only((T, Inputs()), (T + at, Inputs()), code="LOOP_OVERRUN")[0] == "clock"
+    assert only((T, Inputs()), (T + at + 1000, Inputs()), code="LOOP_STALLED")[0] == "clock"
+
+
+def test_the_last_word_of_a_code_decides_its_severity():
+    assert health.severity_of(Code.ODOMETRY_SCALE) == Severity.OK
+    three = [code for code in Code if code.name.count("_") > 1 and code not in health.SPECIAL
+             and code.name.rsplit("_", 1)[1] in health.SEVERITY]  # fmt: skip
+    assert all(health.severity_of(code) == health.SEVERITY[code.name.rsplit("_", 1)[1]] for code in three)
+
+
+def test_an_empty_scan_has_no_content_that_could_freeze():
+    empty = RadarScan("front", T, [], [], [])
+    assert health._content(empty) == b""
+    assert health._content(scan()) == np.array([30.0, 0.0, -5.0]).tobytes()
