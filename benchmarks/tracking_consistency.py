@@ -31,6 +31,8 @@ SCALE, SPEED_NOISE, YAW_RATE_NOISE = 0.991, 0.05, 0.002
 """Of odometry: share of the true speed that it reads, noise [m/s], [rad/s]."""
 DETECTED = 0.8
 EGO_HALF_WIDTH = Config().vehicle.width / 2
+HITS = Config().authority.hits
+"""Detections from which a track counts in full: the envelope takes them all, the young ones too."""
 NEAR = 0.8
 """A track within it [m] of a body belongs to it."""
 
@@ -92,7 +94,7 @@ def returns(b: Body, radar: Floats, velocity: Floats, yaw: float, s: Sensor, rng
 
 
 def drive(seed: int, config: Config) -> list[tuple[Any, ...]]:
-    """Return one row per tick and mature track: kind, then the errors and intervals of gap, speed, lateral gap."""
+    """Return one row per tick and body that has a track: kind, then the errors and intervals of gap, speed, lateral gap."""
     rng = np.random.default_rng(seed)
     sensor = config.sensors_of("radar")["front"]
     traffic, state, history = bodies(rng), TrackerState.empty(), EgoHistory()
@@ -126,7 +128,7 @@ def drive(seed: int, config: Config) -> list[tuple[Any, ...]]:
 
 
 def judged(tracks: Tracks, traffic: list[Body], true: Any, believed: Any, sensor: Sensor) -> list[tuple[Any, ...]]:
-    """Compare each mature track with the body that it belongs to, both seen from ego."""
+    """Compare each body with the confirmed tracks on it, both seen from ego."""
     rows = []
     turn = _turn(believed[2])
     at, speed = (tracks.state[:, :2] - believed[:2]) @ turn.T, tracks.state[:, 2:] @ turn.T
@@ -139,7 +141,7 @@ def judged(tracks: Tracks, traffic: list[Body], true: Any, believed: Any, sensor
         if not (sensor.x + 3 < center[0] - half[0] < 150 and abs(np.arctan2(center[1], center[0] - sensor.x)) < 0.9):
             continue
         off = np.maximum(np.abs(at - center) - half, 0.0)
-        own = (np.hypot(off[:, 0], off[:, 1]) < NEAR) & (tracks.existence >= 0.99) & (tracks.hits >= 5)
+        own = (np.hypot(off[:, 0], off[:, 1]) < NEAR) & (tracks.existence >= 0.99) & (tracks.hits >= HITS)
         own &= np.hypot(*(speed - motion).T) < 6.0
         if not own.any():
             rows.append((b.kind, False, *[np.nan] * 6))
