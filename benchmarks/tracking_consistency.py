@@ -94,7 +94,7 @@ def returns(b: Body, radar: Floats, velocity: Floats, yaw: float, s: Sensor, rng
 
 
 def drive(seed: int, config: Config) -> list[tuple[Any, ...]]:
-    """Return one row per tick and body that has a track: kind, then the errors and intervals of gap, speed, lateral gap."""
+    """Return one row per tick and body: kind, whether tracked, then errors and intervals of gap, speed, lateral gap."""
     rng = np.random.default_rng(seed)
     sensor = config.sensors_of("radar")["front"]
     traffic, state, history = bodies(rng), TrackerState.empty(), EgoHistory()
