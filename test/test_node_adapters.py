@@ -76,7 +76,7 @@ class Robot:
         self.executor = rclpy.executors.SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.x, self.speed, self.wall, self.wanted = 0.0, 0.0, wall, 0.5
-        self.heard, self.modes = [], []
+        self.heard, self.modes, self.blind = [], [], False
         make = self.node.create_publisher
         self.odometry = make(Odometry, "odom", qos_profile_sensor_data)
         self.command = make(Twist, "cmd_vel_in", 1)
@@ -103,7 +103,8 @@ class Robot:
         self.x += 0.02 * self.speed
         message = self.stamp(Odometry(child_frame_id="base_link"), "odom")
         message.pose.pose.position.x, message.twist.twist.linear.x = self.x, self.speed
-        self.odometry.publish(message)
+        if not self.blind:
+            self.odometry.publish(message)
 
     def sense(self):
         if self.wanted is not None:
@@ -168,6 +169,11 @@ class TestRobot:
             assert max(robot.heard) == pytest.approx(0.5, abs=0.01)
             robot.wanted = None
             assert robot.run(lambda: robot.speed == 0.0)
+            robot.wanted = 0.5
+            assert robot.run(lambda: robot.speed > 0.4), robot.modes[-5:]
+            robot.blind = True
+            assert robot.run(lambda: robot.speed == 0.0), "without odometry it comes to rest"
+            assert robot.modes[-1] == "UNABLE"
             running.processes[0].popen.kill()
             robot.wanted = 0.5
             robot.run(lambda: False, 1.5)

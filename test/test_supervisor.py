@@ -464,3 +464,54 @@ def test_an_empty_tick_is_a_tick():
     assert decision.t == T
     _, again = supervisor.step(state, Inputs(), T + PERIOD, CONFIG)
     assert again.mode == Mode.INIT
+
+
+# --- a stop without odometry ------------------------------------------------------------------------------------------
+
+
+def followed(drive, duration, odometry):
+    """Let a vehicle that only takes speeds from the commanded trajectory follow it; return its speeds."""
+    speeds, end = [], drive.t + nanoseconds(duration)
+    while drive.t < end:
+        command = drive.tick(odometry=odometry(drive.t)).command
+        later = (drive.t - command.t) / 1e9 + 0.1
+        drive.speed = float(np.interp(later, command.time, command.speed))
+        speeds.append(drive.speed)
+    return np.array(speeds)
+
+
+@pytest.mark.parametrize(("title", "mode"), [("stale", Mode.UNABLE), ("frozen", Mode.COMFORT_STOP)])
+def test_a_vehicle_that_follows_speeds_comes_to_rest_without_odometry(title, mode):
+    """The speed that was heard last is not commanded again in every tick."""
+    drive = in_motion()
+    last = ego(drive.speed, drive.x, t=drive.t)
+    speeds = followed(drive, 14.0, lambda t: () if title == "stale" else (replace(last, t=t),))
+    assert drive.decisions[-1].mode == mode
+    assert (np.diff(speeds) <= 1e-6).all()
+    assert speeds[-1] == 0.0
+
+
+def test_the_stop_goes_on_along_the_path_and_begins_anew_when_odometry_comes_back():
+    drive = in_motion()
+    speeds = followed(drive, 1.0, lambda t: ())
+    stop, before = drive.decisions[-1], drive.decisions[-2]
+    shift = (stop.t - before.t) / 1e9
+    went = np.interp(shift, before.command.time, before.command.x)
+    assert stop.command.x[0] == pytest.approx(went)
+    assert stop.fallback.speed[0] == pytest.approx(stop.command.speed[0])
+    assert stop.command.speed[0] < 20.0 - 2.0
+    assert speeds[-1] < stop.command.speed[0]
+    drive.x, drive.speed = 500.0, 14.0
+    back = drive.tick()
+    assert (back.command.x[0], back.command.speed[0]) == (500.0, 14.0)
+    assert drive.state.told is None
+
+
+def test_control_while_odometry_is_heard_a_stop_begins_where_ego_is():
+    drive = in_motion()
+    drive.radar_on = False
+    drive.run(1.0)
+    decision = drive.tick()
+    assert decision.mode.brakes
+    assert (decision.command.x[0], decision.command.speed[0]) == (decision.ego.x, decision.ego.speed)
+    assert drive.state.told is None

@@ -15,7 +15,7 @@ from safety_supervisor.core.config import GRAVITY, Config, Odd
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.geometry import Path, slopes
 from safety_supervisor.core.motion import grip_left, stop_acceleration
-from safety_supervisor.core.world import Floats, Mode, Odometry, Plan, owned
+from safety_supervisor.core.world import Floats, Mode, Odometry, Plan, owned, seconds
 
 STEP = 0.1
 """Time step of a commanded trajectory [s]."""
@@ -143,6 +143,15 @@ def along(path: Path, ego: Odometry, time: Floats, s: Floats, v: Floats) -> Plan
     yaw = heading - np.pi if path.reverse else heading
     yaw = (yaw + np.pi) % (2 * np.pi) - np.pi
     return Plan(ego.t, owned(time), owned(x), owned(y), owned(yaw), owned(-v if path.reverse else v))
+
+
+def followed(plan: Plan, ego: Odometry) -> Odometry:
+    """Return ego at its own time as it is when it has done what `plan` says, instead of what odometry last said."""
+    since = seconds(ego.t - plan.t)
+    x, y, speed = (float(np.interp(since, plan.time, values)) for values in (plan.x, plan.y, plan.speed))
+    yaw = float(np.interp(since, plan.time, np.unwrap(plan.yaw)))
+    rate = ego.yaw_rate * (speed / ego.speed if abs(ego.speed) > abs(speed) else 1.0)  # the same bend
+    return Odometry(ego.t, x, y, (yaw + np.pi) % (2 * np.pi) - np.pi, speed, rate)
 
 
 def course(

@@ -40,6 +40,8 @@ from safety_supervisor.core.world import (
 NEAR_REACH = 5.0
 """Paths are looked along at least this far [m], so that near objects are seen at standstill too."""
 UNCHECKED = Finding(Code.PLAN_OFF_EGO, "plan", "plan came before any odometry, so where it starts could not be checked")
+UNSEEN = {Code.ODOMETRY_STALE, Code.ODOMETRY_FROZEN}
+"""Findings that say: where ego is and how it moves is not known any more."""
 ACCELERATION_SPAN = 0.3
 """Ego's acceleration is read from its speed over this time [s]."""
 
@@ -75,6 +77,8 @@ class State:
     """Stop that was asked for from outside and still is."""
     acceleration: float = 0.0
     """Last commanded acceleration [m/s^2]."""
+    told: Plan | None = None
+    """The stop that was commanded in the last tick while odometry said nothing new; it goes on as if ego followed."""
     before: Tracks = field(default_factory=Tracks)
     """Tracks of the last tick."""
     ahead: tracking.Ahead = ()
@@ -101,7 +105,7 @@ def perceived(
     """Return the state with all that arrived, the inputs that were admitted, ego at `t` [ns] and the trust in it."""
     memory, inputs = health.admit(state.memory, inputs, t, config)
     if memory.jumped:  # what was tracked belongs to another time
-        state = replace(state, ego=tracking.EgoHistory(), tracker=tracking.TrackerState.empty(), plan=None,
+        state = replace(state, ego=tracking.EgoHistory(), tracker=tracking.TrackerState.empty(), plan=None, told=None,
                         ultrasonics=tracking.UltrasonicState.empty(), monitors=tracking.Monitors(),
                         arbiter=rebased(state.arbiter, t))
     history = state.ego.updated(inputs.odometry)
@@ -237,9 +241,13 @@ def _decide(
     lost = tracking.vanished(state.monitors)
     asked = (max(assessment.demand, state.requested, state.delivery.demand, lost), assessment.sustain)
     arbiter = arbitrate(state.arbiter, *asked, trust.severity, flags, speed, t, config)
-    command, acceleration, curvature = _command(state, arbiter.mode, assessment, path, source, ego, config)
+    unseen = arbiter.mode.brakes and any(f.code in UNSEEN for f in trust.findings)
+    # A stop that began anew each tick at the speed that was heard last would ask its followers for that speed for ever.
+    told = fallback.followed(state.told, ego) if unseen and state.told is not None else ego
+    way, left = (path, situation.brake_left) if told is ego else (judged_path(state, told, trust, config)[0], None)
+    command, acceleration, curvature = _command(state, arbiter.mode, assessment, way, source, told, config)
     hardest = fallback.manoeuvre(Mode.EMERGENCY_STOP, config)
-    emergency, _ = fallback.stop(path, ego, acceleration, hardest, 0.0, config, situation.brake_left)
+    emergency, _ = fallback.stop(way, told, acceleration, hardest, 0.0, config, left)
     reasons = _reasons(state, arbiter, assessment, trust)
     decision = Decision(
         t, arbiter.mode, assessment.verdict, assessment, reasons, trust,
@@ -256,6 +264,7 @@ def _decide(
     watching = config.certificate is not None and not state.driver  # otherwise nobody executes what is decided
     delivered = delivery.watched(state.delivery, arbiter.mode, ego.speed, acceleration, t, config)
     return replace(state, sight=sight, arbiter=arbiter, acceleration=acceleration, before=state.tracker.tracks,
+                   told=command if unseen else None,
                    ahead=tracking.ahead_of(ego, state.tracker.tracks, assessment.threats, config),
                    delivery=delivered if watching else delivery.Delivery()), decision
 
