@@ -18,6 +18,7 @@ from safety_supervisor.core.tracking import (
     ahead_of,
     silence,
     track_radar,
+    unheard,
     vanished,
     watched,
 )
@@ -275,3 +276,31 @@ def test_control_a_lead_that_leaves_while_the_radar_looks_past_it_stops_nobody()
     drive.objects = drive.objects[1:]
     drive.run(3.0)
     assert set(drive.modes) == {Mode.NOMINAL}
+
+
+def test_who_moves_in_the_way_is_not_forgotten_while_the_radar_is_silent():
+    seen, ahead = together(lead(30.0), lead(60.0, age=0.5)), ((1, FIRM, SCANS), (2, COMFORT, SCANS))
+    assert unheard(ahead, seen, seen.t) == Mode.NOMINAL
+    assert unheard(((2, FIRM, SCANS),), seen, seen.t) == FIRM
+    assert unheard(((2, FIRM, PATIENCE),), seen, seen.t) == Mode.NOMINAL
+    at = nanoseconds(silence.UNHEARD)
+    assert unheard(ahead, seen, seen.t + at) == Mode.NOMINAL
+    assert unheard(ahead, seen, seen.t + at + 1) == FIRM
+    assert unheard((), seen, seen.t + at + 1) == Mode.NOMINAL
+
+
+@pytest.mark.parametrize(("walks", "mode"), [(-1.4, Mode.FIRM_STOP), (1.4, Mode.COMFORT_STOP)])
+def test_a_dead_radar_stops_firmly_where_somebody_walked_into_the_way(walks, mode):
+    drive = Drive(speed=11.0, objects=((FRONT + 45.0, 6.0 - walks, 0.0),))
+
+    def walk(duration):
+        for _ in range(round(duration / CONFIG.timing.period)):
+            drive.objects = tuple((x, y + walks * CONFIG.timing.period, vx) for x, y, vx in drive.objects)
+            drive.tick()
+
+    walk(1.2)
+    assert drive.decisions[-1].mode <= Mode.SPEED_CAP
+    drive.radar_on = False
+    walk(0.7)
+    assert drive.decisions[-1].mode == mode
+    assert drive.decisions[-1].reasons[0].code == Code.RADAR_STALE

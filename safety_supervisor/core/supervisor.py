@@ -238,7 +238,7 @@ def _decide(
     sight = policy_watch.compared(state.sight, inputs.objects, assessment.threats, state.tracker.tracks, t, config)
     flags = (state.driver, inputs.release)
     speed = np.nan if trust.severity == Severity.BLIND else ego.speed
-    lost = tracking.vanished(state.monitors)
+    lost = _lost(state, trust, t)
     asked = (max(assessment.demand, state.requested, state.delivery.demand, lost), assessment.sustain)
     arbiter = arbitrate(state.arbiter, *asked, trust.severity, flags, speed, t, config)
     unseen = arbiter.mode.brakes and any(f.code in UNSEEN for f in trust.findings)
@@ -248,7 +248,7 @@ def _decide(
     command, acceleration, curvature = _command(state, arbiter.mode, assessment, way, source, told, config)
     hardest = fallback.manoeuvre(Mode.EMERGENCY_STOP, config)
     emergency, _ = fallback.stop(way, told, acceleration, hardest, 0.0, config, left)
-    reasons = _reasons(state, arbiter, assessment, trust)
+    reasons = _reasons(state, arbiter, assessment, trust, lost)
     decision = Decision(
         t, arbiter.mode, assessment.verdict, assessment, reasons, trust,
         warn=assessment.verdict > Verdict.SAFE or trust.severity > Severity.OK,
@@ -267,6 +267,13 @@ def _decide(
                    told=command if unseen else None,
                    ahead=tracking.ahead_of(ego, state.tracker.tracks, assessment.threats, config),
                    delivery=delivered if watching else delivery.Delivery()), decision
+
+
+def _lost(state: State, trust: Health, t: int) -> Mode:
+    """Return what is asked for because of who is in ego's way and not seen any more: the hazard is still there."""
+    asked = tracking.vanished(state.monitors)
+    deaf = any(f.code in (Code.RADAR_STALE, Code.RADAR_FROZEN) for f in trust.findings)
+    return max(asked, tracking.unheard(state.ahead, state.tracker.tracks, t)) if deaf else asked
 
 
 def _points(path: Path) -> Floats:
@@ -415,7 +422,9 @@ def _least(
     return fallback.stop(path, ego, state.acceleration, mrm, 0.0, config)
 
 
-def _reasons(state: State, arbiter: Arbiter, assessment: Assessment, trust: Health) -> tuple[Reason, ...]:
+def _reasons(
+    state: State, arbiter: Arbiter, assessment: Assessment, trust: Health, lost: Mode = Mode.NOMINAL
+) -> tuple[Reason, ...]:
     """Return why the mode is what it is, strongest first."""
     told = tuple(Reason(f.code, f.text) for f in trust.findings)
     if state.requested > Mode.NOMINAL:
@@ -427,7 +436,7 @@ def _reasons(state: State, arbiter: Arbiter, assessment: Assessment, trust: Heal
     if arbiter.mode == Mode.INIT:
         return told
     seen = assessment.reasons if assessment.demand >= Mode.SPEED_CAP else ()
-    blame_inputs = max(TRUST[trust.severity], state.requested, tracking.vanished(state.monitors)) >= assessment.demand
+    blame_inputs = max(TRUST[trust.severity], state.requested, lost) >= assessment.demand
     reasons = (*told, *seen) if blame_inputs else (*seen, *told)
     if arbiter.latched and arbiter.mode == Mode.STANDSTILL:
         return (*reasons, Reason(Code.RELEASE_PENDING, "held at standstill after an emergency until it is released"))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.world import Bools, Floats, Ints, Mode, Odometry, Threat, Tracks
+from safety_supervisor.core.world import Bools, Floats, Ints, Mode, Odometry, Threat, Tracks, nanoseconds
 
 WINDOW = 0.09
 """Detections this near to a bearing [rad] are of that direction; five degrees each way."""
@@ -31,6 +31,9 @@ SCANS = 6
 PATIENCE = 24
 """So many for what never moved: a bridge or a sign leaves the view from below, and a direction in which three false
 detections fall on 120 degrees is silent for six scans in one of six cases, for 24 in one of a thousand."""
+
+UNHEARD = 0.4
+"""Without any scan the same holds after this time [s]."""
 
 ASIDE = 5.5
 """Who moves so near beside ego's course [m], a lane and a half, may come into the way unseen."""
@@ -92,6 +95,13 @@ def followed(known: tuple[Direction, ...], now: Silent, ahead: Ahead) -> tuple[D
         lasting.append(Direction(
             i, azimuth, before.scans + 1, max(before.demand, demand), min(before.patience, patience)))
     return tuple(sorted(lasting, key=lambda d: d.id))
+
+
+def unheard(ahead: Ahead, tracks: Tracks, t: int) -> Mode:
+    """Return what is asked for at `t` [ns] while a radar sends nothing new: a firm stop for who moves in ego's way."""
+    moving = [i for i, demand, patience in ahead if demand == Mode.FIRM_STOP and patience == SCANS]
+    old = tracks.id[t - tracks.updated > nanoseconds(UNHEARD)]
+    return Mode.FIRM_STOP if np.isin(moving, old).any() else Mode.NOMINAL
 
 
 def ahead_of(ego: Odometry, tracks: Tracks, threats: tuple[Threat, ...], config: Config) -> Ahead:
