@@ -35,6 +35,7 @@ PASSED = {
     "vehicle_file": ("", "path of a vehicle file; it stands before `vehicle`"),
     "shadow": ("false", "judge and publish decisions; everything is passed as it comes"),
     "allow_unproved": ("false", "arm without a proof certificate: simulation and tests only"),
+    "radar_type": ("pointcloud2", "message type of the radars: pointcloud2 or radar_scan"),
     "use_sim_time": ("false", "tick on /clock"),
     "respawn": ("false", "start a node again when it dies"),
 }

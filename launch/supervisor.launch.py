@@ -28,6 +28,7 @@ ARGUMENTS = {
     "shadow": ("false", "judge and publish decisions, command nothing; the gate passes every plan as it comes"),
     "allow_unproved": ("false", "arm without a proof certificate: simulation and tests only"),
     "plan_type": ("trajectory", "message type of the plan: trajectory, path or autoware"),
+    "radar_type": ("pointcloud2", "message type of the radars: pointcloud2 or radar_scan"),
     "driver_type": ("bool", "message type of the takeover: bool or autoware"),
     "recorder_folder": ("", "where flight recordings go; empty: below the ROS log folder"),
     "use_sim_time": ("false", "tick on /clock"),
@@ -61,7 +62,7 @@ def _nodes(context: Any) -> list[Any]:
     shared: dict[str, Any] = {name: _flag(values, name) for name in ("use_sim_time", "shadow")}
     shared |= {"vehicle_file": str(_vehicle(values)), "plan_type": values["plan_type"]}
     own: dict[str, Any] = {name: _flag(values, name) for name in ("allow_unproved", "autostart")}
-    own |= {name: values[name] for name in ("driver_type", "recorder_folder")}
+    own |= {name: values[name] for name in ("radar_type", "driver_type", "recorder_folder")}
     supervisor = LifecycleNode(
         executable="supervisor_node", name="safety_supervisor", parameters=[shared | own], **common
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-from safety_supervisor.ros.parameters import DRIVER_TYPES, PLAN_TYPES
+from safety_supervisor.ros.parameters import DRIVER_TYPES, PLAN_TYPES, RADAR_TYPES
 
 FLAGS = ("shadow", "allow_unproved", "use_sim_time", "autostart", "respawn", "gate", "stamped")
 """Arguments that are true or false, in any case."""
@@ -13,6 +13,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(FLAGS, ("true", "false")),
     "plan_type": tuple(PLAN_TYPES),
     "driver_type": tuple(DRIVER_TYPES),
+    "radar_type": tuple(RADAR_TYPES),
     "log_level": ("debug", "info", "warn", "error", "fatal"),
     "messages": ("autoware", "standard"),
 }
