@@ -1,6 +1,7 @@
 """Run the radar tracker on simulated scenes, score it, compare it, time it (README.md has the formats).
 
     python benchmarks/tracking.py SCENE.npz --tracks OUT.npz --json OUT.json [--peer stonesoup] [--plots OUT.html]
+    python benchmarks/tracking.py SCENE.npz --late SCANS
     python benchmarks/tracking.py --cost [--peer stonesoup]
     python benchmarks/tracking.py --clutter HOURS
 
@@ -17,6 +18,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ import tracking_scores as scores
 from safety_supervisor.core.config import Config, Sensor, Tracking, with_values
 from safety_supervisor.core.tracking.association import canonical, merged
 from safety_supervisor.core.tracking.ego import SensorPose
-from safety_supervisor.core.tracking.radar import Belief, Observation, step
+from safety_supervisor.core.tracking.radar import Belief, Observation, predicted, step
 from safety_supervisor.core.world import Floats, Tracks, nanoseconds
 
 RADAR = Sensor(topic="radar", half_angle=math.radians(60.0), range_min=1.0, range_max=200.0, sigma_range_rate=0.1)
@@ -81,6 +83,25 @@ def run(scene: dict[str, Floats], p: Tracking) -> tuple[list[Tracks], float]:
         next_id = max(next_id, int(births.max(initial=0)) + 1)
         history.append(belief.tracks)
     return history, (time.process_time() - started) / max(len(history), 1)
+
+
+def late(scene: dict[str, Floats], p: Tracking, scans: int) -> dict[str, Any]:
+    """Return the position error of confirmed tracks [m] when each scan comes so many scans late: compensated by its
+    time of measurement, and ignored, beside none.
+    """
+    seen, now, errors = list(observations(scene, p)), [nanoseconds(float(t)) for t in scene["t"]], {}
+    poses = [SensorPose(*s) for s in scene["sensor"]]
+    for name, delay in (("none", 0), ("compensated", scans), ("ignored", scans)):
+        belief, history, next_id = Belief(), [Tracks()] * delay, 1
+        for k in range(delay, len(now)):
+            scan = seen[k - delay]
+            if name == "ignored":
+                scan = replace(scan, t=now[k], pose=poses[k])
+            belief, births = step(belief, scan, np.full(len(scan.found), -1), next_id, p)
+            next_id = max(next_id, int(births.max(initial=0)) + 1)
+            history.append(predicted(belief.tracks, now[k], p))
+        errors[name] = scores.score(scene, table(history, 0.99), 0.99)["position_rmse"]
+    return errors
 
 
 def table(history: list[Tracks], threshold: float) -> dict[str, Any]:
@@ -221,6 +242,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Track one scene, write its tracks, return its figures."""
     values = {f"tracking.{k}": json.loads(v) for k, v in (item.split("=") for item in args.set)}
     scene, p = dict(np.load(args.scene)), scene_config(values).tracking
+    if args.late:
+        return late(scene, p, args.late)
     history, spent = run(scene, p)
     rows = table(history, args.existence)
     if args.tracks:
@@ -256,6 +279,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="tracking parameter")
     parser.add_argument("--peer", choices=["stonesoup"], help="the same scans through this tracker, when installed")
     parser.add_argument("--plots", type=Path, help="draw the figures into this HTML file")
+    parser.add_argument("--late", type=int, metavar="SCANS", help="position error when scans come late, instead")
     parser.add_argument("--cost", action="store_true", help="time scans of 30, 100 and 300 targets instead")
     parser.add_argument("--clutter", type=float, metavar="HOURS", help="count false tracks in target-free clutter")
     args = parser.parse_args()

@@ -80,3 +80,18 @@ def test_a_crowd_is_tracked_and_written(tmp_path, monkeypatch, capsys):
     assert {"scan", "id", "x", "y", "vx", "vy", "cov", "existence"} <= set(written.files)
     assert written["existence"].min() >= 0.9
     assert (written["scan"] == 39).sum() in (7, 8, 9)
+
+
+def test_scans_that_come_late_are_compensated_by_their_time_of_measurement():
+    """One car that opens at 10 m/s: 0.1 s that nobody knows of are a metre, known they are next to nothing."""
+    k = np.arange(80)
+    x = 30.0 + 0.5 * k
+    none, speed = np.zeros(80), np.full(80, 10.0)
+    det = np.column_stack([k, x, none, speed, none, np.full(80, 0.1), np.full(80, 0.002), k])
+    truth = np.column_stack([x, none, speed, none])[:, None]
+    drive = {"t": k * 0.05, "sensor": np.zeros((80, 5)), "det": det, "off": np.arange(81), "truth": truth,
+             "tid": np.zeros((80, 1)), "infov": np.ones((80, 1), bool)}  # fmt: skip
+    errors = benchmark.late(drive, benchmark.scene_config().tracking, 2)
+    assert errors["none"] < 0.05
+    assert errors["compensated"] < 0.1
+    assert 0.9 < errors["ignored"] < 1.1
