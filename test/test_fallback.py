@@ -275,3 +275,100 @@ def test_a_slower_bend_later_in_the_plan_is_kept_slow():
     made, _ = capped(path, ego(20.0), 15.0, COMFORT)
     allowed = np.interp(made.x, path.s, path.speed)
     assert (made.speed <= allowed + 0.2).all()
+
+
+# --- the same by formula, to the last term --------------------------------------------------------------------------
+
+
+def integrated(speed, start, target, jerk, time, delay=0.0, dt=1e-4):
+    """Travel and speed of a stop by small steps."""
+    steps = round(float(time[-1]) / dt) + 1
+    s, v, a, moved, went = 0.0, speed, start, [0.0], [speed]
+    for i in range(steps):
+        if i * dt >= delay:
+            a = max(a - jerk * dt, -target) if a > -target else min(a + jerk * dt, -target)
+        after = max(v + a * dt, 0.0)
+        s, v = s + (v + after) / 2 * dt, after
+        if after == 0.0:
+            moved += [s] * (steps - i)
+            went += [0.0] * (steps - i)
+            break
+        moved.append(s)
+        went.append(v)
+    at = np.round(time / dt).astype(int)
+    return np.array(moved)[at], np.array(went)[at]
+
+
+@pytest.mark.parametrize(
+    ("speed", "start", "target", "jerk", "delay"),
+    [(15.0, 0.0, 4.0, 4.0, 0.0), (15.0, -2.0, 4.0, 4.0, 0.0), (15.0, -6.0, 4.0, 4.0, 0.0), (15.0, -4.0, 4.0, 4.0, 0.0),
+     (15.0, -6.0, 3.0, 2.0, 0.4), (8.0, 0.0, 2.0, 1.0, 0.0), (30.0, 0.0, 7.0, 15.0, 0.15),
+     (12.0, -1.0, 5.0, 10.0, 0.2)],
+)  # fmt: skip
+def test_the_course_of_a_stop_is_that_of_its_jerk(speed, start, target, jerk, delay):
+    time = np.arange(0.0, 12.0, DT)
+    s, v = fallback.course(speed, start, target, jerk, time, delay)
+    moved, went = integrated(speed, start, target, jerk, time, delay)
+    assert v == pytest.approx(went, abs=3e-3)
+    assert s == pytest.approx(moved, abs=5e-3)
+    assert (np.diff(s) >= 0).all()
+
+
+def test_a_stop_takes_the_brake_that_it_is_told_is_left():
+    path = straight_path(20.0, reach=300.0)
+    made, _ = stop(path, ego(20.0), 0.0, manoeuvre(Mode.EMERGENCY_STOP, CONFIG), 0.0, CONFIG, 3.0)
+    assert rates(made).min() == pytest.approx(-3.0)
+
+
+def test_a_stop_is_followed_to_its_end_and_hardly_further():
+    for speed in (30.0, 12.0):
+        made, _ = halt(speed, Mode.COMFORT_STOP)
+        mrm = manoeuvre(Mode.COMFORT_STOP, CONFIG)
+        end = speed / mrm.deceleration + 2 * mrm.deceleration / mrm.jerk + DT
+        assert made.time[-1] == pytest.approx(end, abs=DT)
+        assert made.speed[-1] == 0.0
+    assert halt(1.0)[0].time[-1] == pytest.approx(fallback.HORIZON)
+
+
+def test_letting_go_of_the_brake_ends_at_no_acceleration():
+    path = straight_path(20.0)
+    made, demand = fallback.coast(path, ego(20.0), -3.0, CONFIG)
+    jerk = CONFIG.fallback.emergency_jerk
+    assert demand == pytest.approx(-3.0 + jerk * CONFIG.timing.period)
+    assert made.speed[-1] == pytest.approx(20.0 - 9.0 / (2 * jerk))
+    assert made.time == pytest.approx(np.linspace(0.0, fallback.HORIZON, round(fallback.HORIZON / DT) + 1))
+    for now in (0.0, 0.5):
+        steady, demand = fallback.coast(path, ego(20.0), now, CONFIG)
+        assert steady.speed == pytest.approx(np.full(len(steady.speed), 20.0))
+        assert demand == 0.0
+
+
+def test_a_cap_spans_the_horizon_and_neither_speeds_up_nor_brakes_more_than_it_may():
+    behind, _ = limited(plan(10.0), 20.0, speed=9.0)
+    assert behind.time == pytest.approx(np.linspace(0.0, fallback.HORIZON, round(fallback.HORIZON / DT) + 1))
+    assert behind.speed == pytest.approx(np.full(len(behind.speed), 9.0))  # the plan itself does not speed up
+    faster, _ = limited(plan(10.0), 20.0, speed=15.0)
+    assert faster.speed[1] == pytest.approx(15.0 - COMFORT.deceleration * DT)
+    later = stop_plan(10.0, 30.0)
+    capped_early, demand = limited(replace(later, speed=np.maximum(later.speed, 8.0)), 5.0)
+    assert demand >= -COMFORT.deceleration - 1e-9
+    assert np.diff(capped_early.speed)[0] / DT == pytest.approx(demand)
+
+
+@pytest.mark.parametrize("yaw", [0.0, 3.0, 3.5, -3.5, 9.0, -9.0])
+def test_the_yaw_of_a_trajectory_is_wrapped_and_that_of_the_way(yaw):
+    made = halt(5.0, path=path_of(plan(5.0, yaw=yaw), ego(5.0, yaw=yaw), 30.0))[0]
+    assert (np.abs(made.yaw) <= np.pi + 1e-12).all()
+    assert np.cos(made.yaw - yaw) == pytest.approx(np.ones(len(made.yaw)))
+
+
+def test_the_sharpest_bend_counts_up_to_the_first_sample_beyond_twice_the_stopping_distance():
+    e, t = CONFIG.envelope, CONFIG.timing
+    v = float(upper_speed(10.0, e))
+    reach = 2 * (v * (e.assumed_brake / e.assumed_jerk + t.commit + t.actuation_delay) + v * v / (2 * e.assumed_brake))
+    free = grip(v, 0.0, CONFIG.odd)
+    for begin, counts in ((reach - 2.0, True), (reach + 6.0, False)):
+        path = straight_path(10.0, reach=95.0)
+        heading = np.where(path.s > begin, 0.08 * (path.s - begin), 0.0)
+        left = fallback.brake_left(replace(path, heading=heading), ego(10.0), CONFIG)
+        assert (left < free - 0.1) is counts, begin

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from builders import CONFIG, FRONT, T, arc, changed, ego, path_of, plan, stop_plan, straight_path
@@ -444,3 +446,127 @@ def test_slopes_are_those_of_numpy(even):
 @pytest.mark.parametrize("angles", [[0.1, 0.2, 0.3], [3.1, -3.1, 3.1], [0.0, np.nan, 3.0], [0.0, np.pi, -np.pi], [1.0]])
 def test_angles_are_unwrapped_as_by_numpy(angles):
     assert unwrapped(np.array(angles)).tobytes() == np.unwrap(angles).tobytes()
+
+
+# --- the same by formula, to the last term --------------------------------------------------------------------------
+
+
+def test_an_extrapolation_by_formula():
+    path = extrapolated_path(ego(10.0, yaw=0.2, yaw_rate=0.3), VEHICLE, 2.0, 0.01, 45.0)
+    bent = np.minimum(path.s, 20.0)
+    assert (path.s[-1], path.length, len(path.s)) == (45.0, 20.0, SAMPLES)
+    assert path.s == pytest.approx(np.linspace(0.0, 45.0, SAMPLES))
+    assert path.heading == pytest.approx(0.2 + 0.03 * bent)
+    assert path.sigma == pytest.approx(0.01 * bent * path.s / 2)
+    assert path.speed == pytest.approx(np.full(SAMPLES, 10.0))
+    assert path.time[path.s <= 20.0] == pytest.approx(path.s[path.s <= 20.0] / 10.0)
+    assert np.isinf(path.time[path.s > 20.0]).all()
+
+
+@pytest.mark.parametrize(("speed", "widening"), [(10.0, 0.02), (1.5, 0.5), (2.1, 2.0 / 2.1**2)])
+def test_without_a_yaw_rate_two_metres_per_second_squared_may_be_on(speed, widening):
+    path = extrapolated_path(ego(speed, yaw_rate=NAN), VEHICLE, 2.0, 0.01, 45.0)
+    assert path.sigma == pytest.approx(widening * np.minimum(path.s, 2 * speed) * path.s / 2)
+
+
+def test_an_extrapolation_below_walking_pace():
+    slow = extrapolated_path(ego(0.5, yaw_rate=0.4), VEHICLE, 2.0, 0.01, 0.2)
+    assert (slow.s[-1], slow.length, slow.reverse) == (1.0, 1.0, False)
+    assert slow.heading[-1] == pytest.approx(0.4)  # the curvature is read as at 1 m/s
+    walk = extrapolated_path(ego(1.5, yaw_rate=0.4), VEHICLE, 1.0, 0.01, 0.2)
+    assert walk.heading[-1] == pytest.approx(0.4 / 1.5 * 1.5)
+    still = extrapolated_path(ego(0.0), VEHICLE, 2.0, 0.01, 0.2)
+    assert (still.s[-1], still.length, still.reverse, still.time[0]) == (1.0, 0.0, False, 0.0)
+    assert np.isinf(still.time[1:]).all()
+
+
+def test_an_extrapolation_backwards_by_formula():
+    path = extrapolated_path(ego(-2.0, yaw=0.3, yaw_rate=0.1), VEHICLE, 2.0, 0.01, 0.2)
+    assert path.heading == pytest.approx(0.3 + np.pi + 0.05 * path.s)
+    assert path.time == pytest.approx(path.s / 2.0)
+    assert (path.front, path.rear) == (VEHICLE.rear, VEHICLE.front)
+
+
+@pytest.mark.parametrize(("first", "now", "reverse"), [
+    (0.5, -1.0, False), (-0.5, 1.0, True), (0.01, -1.0, True), (0.011, -1.0, False), (0.0, -0.01, False),
+    (0.0, -0.011, True), (0.0, 0.0, False),
+])  # fmt: skip
+def test_the_first_speed_that_is_one_tells_the_direction(first, now, reverse):
+    slow = changed(plan(0.0), speed={1: first})
+    assert is_reverse(slow, ego(now)) is reverse
+
+
+@pytest.mark.parametrize("uneven", [[0.0, 1.0, 3.0, 4.0, 5.0], [0.0, 2.0, 3.0, 4.0, 5.0], [0.0, 1.0, 2.0, 3.0, 5.0],
+                                    [0.0, 0.5, 1.0, 1.5, 2.0]])  # fmt: skip
+def test_slopes_over_uneven_places_are_those_of_numpy(uneven):
+    values, at = np.array([3.0, -1.0, 4.0, 1.0, -5.0]), np.array(uneven)
+    assert slopes(values, at) == pytest.approx(np.gradient(values, at))
+
+
+def test_ego_beside_a_slanted_plan_is_found_where_it_is():
+    slanted = plan(10.0, duration=3.0, x=3.0, y=20.0, yaw=0.7)
+    cos, sin = np.cos(0.7), np.sin(0.7)
+    for along in (0.0, 7.3, 22.4, 29.9):
+        now = ego(10.0, x=3.0 + cos * along - sin * 0.4, y=20.0 + sin * along + cos * 0.4, yaw=0.7)
+        assert path_of(slanted, now, 5.0).length == pytest.approx(30.0 - along)
+
+
+@pytest.mark.parametrize("curvature", [0.2, -0.2])
+def test_a_tight_bend_is_continued_by_a_quarter_turn_at_most(curvature):
+    path = path_of(plan(5.0, duration=4.0, curvature=curvature), ego(5.0), 60.0)
+    end = np.interp(20.0, path.s, path.heading)
+    assert path.heading[-1] - end == pytest.approx(np.copysign(np.pi / 2, curvature), abs=0.01)
+    over = path.s > 20.0 + abs(1.0 / curvature) * np.pi / 2
+    assert path.heading[over] == pytest.approx(np.full(over.sum(), path.heading[-1]))
+
+
+def test_a_plan_is_continued_in_the_mean_bend_of_its_last_twenty_metres():
+    for length, stretch in ((30.0, 20.0), (15.0, 15.0), (1.5, 1.5)):
+        s = np.linspace(0.0, length, 61)
+        yaw = np.where(s < length / 2, 0.0, 0.04 * (s - length / 2))
+        straight = plan(length / 6.0, duration=6.0, dt=0.1)
+        step = np.diff(s, prepend=0.0)
+        bending = replace(straight, x=np.cumsum(step * np.cos(yaw)), y=np.cumsum(step * np.sin(yaw)), yaw=yaw)
+        passed = length / 3
+        now = ego(length / 6.0, x=passed)
+        path = path_of(bending, now, 60.0)
+        left = length - passed
+        mean = (yaw[-1] - np.interp(length - stretch, s, yaw)) / stretch
+        beyond = path.s > left + 1.0
+        assert path.heading[beyond] == pytest.approx(yaw[-1] + mean * (path.s[beyond] - left), abs=2e-3)
+
+
+def test_a_plan_too_short_to_have_a_bend_is_continued_straight():
+    s = np.linspace(0.0, 0.9, 61)
+    stub = replace(plan(0.15, duration=6.0, dt=0.1), x=s, y=np.zeros(61), yaw=0.1 * s)
+    path = path_of(stub, ego(0.15), 10.0)
+    assert path.heading[path.s > 1.0] == pytest.approx(np.full((path.s > 1.0).sum(), 0.09))
+
+
+def test_beyond_its_end_a_bend_to_the_left_goes_left():
+    path = path_of(plan(10.0, duration=3.0, curvature=0.02), ego(10.0), 60.0)
+    over = path.s > 30.0
+    radius = np.hypot(path.x[over], path.y[over] - 50.0)
+    assert radius == pytest.approx(np.full(over.sum(), 50.0), abs=0.05)
+
+
+def test_an_arc_has_nine_points_within_its_narrowed_bearings():
+    narrowed = replace(arc(yaw=0.2, half_angle=0.5), low=-0.1, high=0.3)
+    points = arc_points(narrowed, Odometry(T, 0.0, 0.0, 0.0, 0.0, 0.0), 2.0) - [FRONT, 0.0]
+    assert np.arctan2(points[:, 1], points[:, 0]) == pytest.approx(0.2 + np.linspace(-0.1, 0.3, 9))
+
+
+def test_a_vehicle_that_stands_beside_a_bend_to_the_right_is_judged_on_its_own_side():
+    """Sideways motion and closing speed are those of the path's own direction, not of its mirror image."""
+    path = path_of(plan(10.0, duration=6.0, yaw=0.6), ego(10.0, yaw=0.6), 60.0)
+    cos, sin = np.cos(0.6), np.sin(0.6)
+
+    def met(left, sideways):
+        place = (cos * 30.0 - sin * left, sin * 30.0 + cos * left)
+        return meet(path, place, velocity=(-sin * sideways, cos * sideways), reach_in=2.0, speed=10.0).hit[0]
+
+    wide = HALF + SLACK
+    for side in (1.0, -1.0):
+        assert met(side * (wide + 2.0), -side * 1.5)
+        assert not met(side * (wide + 2.0), side * 1.5)
+        assert not met(side * (wide + 4.0), -side * 1.5)
