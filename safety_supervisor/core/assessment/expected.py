@@ -74,10 +74,12 @@ def turned_across(o: Objects, met: Contacts, travel: Floats, path: Path) -> Bool
 
     An object beside a bend will follow the road, and the bend has to be one that it cannot drive at its speed.
     """
+    aside = np.isfinite(travel) & ~met.hit & ~o.near & ~o.static & o.sound
+    if not np.count_nonzero(aside):
+        return aside
     turn = np.interp(path.s + STRETCH, path.s, path.heading) - path.heading
     bend = float(np.abs(turn).max()) / STRETCH
-    aside = np.asarray((met.sure * met.sure).sum(axis=1) * bend > FOLLOWS)
-    return aside & np.isfinite(travel) & ~met.hit & ~o.near & ~o.static & o.sound
+    return np.asarray(aside & ((met.sure * met.sure).sum(axis=1) * bend > FOLLOWS))
 
 
 def _left_behind(o: Objects, met: Contacts, object_speed: Floats, path: Path, config: Config) -> Bools:

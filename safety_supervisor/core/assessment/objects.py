@@ -75,7 +75,7 @@ def heard(tracks: Tracks, config: Config) -> Tracks:
     quiet = (tracks.existence < min(a.speed_cap, a.near_field, a.lead)).nonzero()[0]
     if not len(quiet):
         return tracks
-    whole = np.isfinite(tracks.state[quiet]).all(axis=1) & np.isfinite(tracks.cov[quiet]).all(axis=(1, 2))
+    whole = np.isfinite(tracks.state[quiet]).all(axis=1) & np.isfinite(tracks.cov[quiet].reshape(-1, 16)).all(axis=1)
     rows = np.ones(len(tracks), np.bool_)
     rows[quiet[whole & np.isfinite(tracks.existence[quiet])]] = False
     return tracks.take(rows.nonzero()[0])

@@ -69,10 +69,11 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     oncoming, follows = met.along < -config.tracking.moving_speed, met.along > -config.tracking.moving_speed
     reach = known_reach(path, situation, config)
     turned = turned_across(o, met, expected.travel, path)
-    gap = np.where(turned, expected.travel, met.gap)
+    gap, full = met.gap, authority(o, met, np.inf, config)
+    if np.count_nonzero(turned):
+        gap = np.where(turned, expected.travel, gap)
+        full = np.where(turned, np.minimum(authority(o, replace(met, gap=gap), np.inf, config), FIRM_STOP), full)
     guess = gap > np.where(o.near | (~inside & follows), np.inf, reach)
-    full = authority(o, met, np.inf, config)
-    full = np.where(turned, np.minimum(authority(o, replace(met, gap=gap), np.inf, config), FIRM_STOP), full)
     level = np.where(guess, np.minimum(full, SPEED_CAP), full)
     # Oncoming traffic beyond the known path follows a road that nobody here knows.
     level = np.where(oncoming & guess, NOMINAL, level)

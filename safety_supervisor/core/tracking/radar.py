@@ -179,7 +179,7 @@ def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
 def _unanswered(tracks: Tracks, expected: kalman.Expected, seen: Observation, missed: Bools) -> Bools:
     """Return which well-known tracks were missed in a direction from which nothing came back at all."""
     quiet = missed & trust.mature(tracks) & ~tracks.suspect & (not seen.from_objects)
-    if quiet.any():
+    if np.count_nonzero(quiet):
         quiet[quiet] = silence.silent(expected.z[quiet, 1], expected.z[quiet, 0], seen.found.z[:, 1])
     return np.asarray(quiet)
 

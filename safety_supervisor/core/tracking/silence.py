@@ -130,11 +130,12 @@ def _beside(ego: Odometry, tracks: Tracks, blind: float, config: Config) -> Bool
     """
     direction = -1.0 if ego.speed < 0 else 1.0
     cos, sin = direction * np.cos(ego.yaw), direction * np.sin(ego.yaw)
-    dx, dy, vx, vy = (tracks.state - [ego.x, ego.y, 0.0, 0.0]).T
+    x, y, vx, vy = tracks.state.T
+    dx, dy = x - ego.x, y - ego.y
     edge = config.vehicle.rear if ego.speed < 0 else config.vehicle.front
     gap, offset = cos * dx + sin * dy - edge, cos * dy - sin * dx
     along, across = cos * vx + sin * vy, cos * vy - sin * vx
-    spread = np.sqrt(np.maximum(tracks.cov[:, 2:, 2:].trace(axis1=1, axis2=2), 0.0))
+    spread = np.sqrt(np.maximum(tracks.cov[:, 2, 2] + tracks.cov[:, 3, 3], 0.0))
     closing = np.maximum(abs(ego.speed) - along, 0.0)
     reach = closing * config.tracking.unseen_time + closing * closing / (2 * config.fallback.firm_deceleration)
     comes = (across * offset < 0) & (np.abs(across) > np.maximum(WALK, spread))
