@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import evidence
 import numpy as np
 import pytest
 
@@ -263,6 +264,27 @@ def test_control_runs_of_other_code_or_parameters_do_not_count(tmp_path, monkeyp
     assert stored.load(path, with_values(CONFIG, {"odd.speed_max": 31.0})) == {}
     monkeypatch.setattr(vehicle_file, "package_digest", lambda: "other code")
     assert stored.load(path, CONFIG) == {}
+
+
+def test_parts_of_a_matrix_are_put_together_cell_by_cell(tmp_path):
+    def part(name, **runs):
+        rows = [table.record(Cell("plan", "plan", fault), runs.get(fault, [])) for fault in ("nan", "inf", "drop")]
+        data = {"config": "abc", "seed": 0, **table.summary(rows), "matrix": rows}
+        (tmp_path / name).write_text(json.dumps(data))
+        return tmp_path / name
+
+    one = part("one", nan=[observed()], inf=[observed(), observed()])
+    two = part("two", nan=[observed(), observed(collision=True)], inf=[observed()])
+    figures = evidence.faults(one, two)
+    assert (figures["runs"], figures["cells_tried"], figures["collisions"]) == (4, 2, 1)
+    assert figures["failing"] == ["plan:nan"]
+    assert figures["runs_of"] == 961
+    assert all("runs" not in row for row in figures["matrix"])
+    assert evidence.faults(one)["runs"] == 3
+    other = json.loads(two.read_text()) | {"config": "other"}
+    two.write_text(json.dumps(other))
+    with pytest.raises(SystemExit, match="one vehicle"):
+        evidence.faults(one, two)
 
 
 @pytest.mark.parametrize("words", [["--only", "lidar"], ["--jobs", "0"], ["--sample", "x"]])
