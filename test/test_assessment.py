@@ -566,3 +566,46 @@ def test_who_has_passed_before_ego_turns_asks_for_nothing():
     tracks, now = met_on_the_circle(10.0, 12.0, 5.0)
     early = replace(tracks, state=tracks.state - [36.0, 0.0, 0.0, 0.0])
     assert assess(early, (), now, CONFIG).demand == Mode.NOMINAL
+
+
+# --- how sure a row must be ----------------------------------------------------------------------------------------
+
+
+def test_who_comes_towards_ego_must_surely_be_in_the_way_and_then_stops_it():
+    beside = {"speed": -15.0, "y": 1.6}
+    assert demand(lead(60.0, **beside)) == Mode.EMERGENCY_STOP  # a sure one in the corridor
+    assert demand(lead(60.0, **beside, sigma=0.4)) == Mode.NOMINAL  # it may as well keep its lane
+    assert demand(lead(60.0, -15.0, sigma=0.4)) == Mode.EMERGENCY_STOP
+    assert demand(lead(20.0, 5.0, y=1.6, sigma=0.4)) == Mode.EMERGENCY_STOP  # who does not come is not spared
+
+
+def test_who_swerves_towards_ego_on_a_straight_road_counts_and_who_follows_a_bend_does_not():
+    swerves = lead(50.0, -15.0, y=2.6, vy=-1.5)
+    assert demand(swerves) == Mode.EMERGENCY_STOP
+    radius, s = 150.0, 50.0
+    angle = s / radius
+    x, y = (radius - 3.0) * np.sin(angle), radius - (radius - 3.0) * np.cos(angle)
+    late = angle - 0.09  # the velocity of a track lags behind the turn, to ego's side
+    state = [[x, y, -15.0 * np.cos(late), -15.0 * np.sin(late)]]
+    tracks = replace(lead(50.0, -15.0), state=np.array(state))
+    bend = situation(18.0, by=plan(18.0, curvature=1 / radius))
+    straight = rate(objects_of(tracks, (), bend, CONFIG), bend.path, bend, CONFIG)
+    assert straight.demand[0] == Mode.NOMINAL
+    tight = config({"corridor.oncoming_sigma_k": 0.0, "corridor.lateral_prediction": 2.0})
+    inside = replace(tracks, state=np.array([[radius * np.sin(angle), radius * (1 - np.cos(angle)), -15.0, -5.0]]))
+    assert rate(objects_of(inside, (), bend, tight), bend.path, bend, tight).demand[0] == Mode.EMERGENCY_STOP
+
+
+def test_two_reflections_of_one_body_have_one_speed():
+    vague = lead(11.0, 14.6, existence=0.9999, speed_sigma=0.8)
+    sure = lead(11.1, 15.0, y=1.0, speed_sigma=0.3)
+    assert demand(vague, speed=14.0) >= Mode.FIRM_STOP
+    assert demand(together(vague, sure), speed=14.0) == Mode.NOMINAL
+    for other in (
+        lead(13.0, 15.0, y=1.0, speed_sigma=0.3),  # another body, further ahead
+        lead(11.1, 15.0, y=3.5, speed_sigma=0.3),  # in the next lane
+        lead(11.1, 19.0, y=1.0, speed_sigma=0.3),  # another speed
+        lead(11.1, 15.0, y=1.0, speed_sigma=0.3, existence=0.95),  # hardly there itself
+        lead(11.1, 15.0, y=1.0, speed_sigma=0.9),  # no surer
+    ):
+        assert demand(together(vague, other), speed=14.0) >= Mode.FIRM_STOP

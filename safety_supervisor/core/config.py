@@ -135,6 +135,7 @@ class Corridor:
     flank_prediction: float = param(0.5, "s", 0.0, 3.0, "and so far of traffic near by: reflections slide over flanks")
     lateral_sigma_k: float = param(1.0, "", 0.0, 3.0, "sd of lateral position kept free at least; 3 saw the next lane")
     lateral_speed_sigma_k: float = param(1.5, "", 0.0, 4.0, "sd taken off a lateral speed, young tracks seem to swerve")
+    oncoming_sigma_k: float = param(2.5, "", 0.0, 4.0, "sd by which an oncoming object must surely be in the way")
     lateral_hits: int = param(20, "", 1, 200, "detections before lateral motion counts: at first reflections slide")
     continuation: float = param(20.0, "m", 0.0, 100.0, "the planned path is trusted to bend on as it ends")
     lateral_speed_sigma_max: float = param(0.8, "m/s", 0.1, 5.0, "a lateral speed known worse than this does not count")

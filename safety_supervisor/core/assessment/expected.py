@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safety_supervisor.core.assessment.objects import Objects
+from safety_supervisor.core.assessment.objects import FOLLOWS, Objects
 from safety_supervisor.core.assessment.situation import COMFORT_STOP, FIRM_STOP, NOMINAL, SPEED_CAP, Situation
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import Contacts, Path, first_conflict
@@ -14,8 +14,6 @@ from safety_supervisor.core.world import Bools, Floats, Ints
 
 MAX_REQUIRED = 50.0
 """Cap of a reported required deceleration [m/s^2]; beyond it only that the gap is used up matters."""
-FOLLOWS = 5.0
-"""Lateral acceleration [m/s^2] above which nobody follows a road in ordinary traffic."""
 STRETCH = 3.0
 """A plan's bend is taken over this length [m], so that jitter of its points is none."""
 CONFLICT_STEP = 0.1

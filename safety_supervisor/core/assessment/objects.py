@@ -19,6 +19,21 @@ TREND_SPAN = 0.3
 CONFIRMED_HITS = 1_000_000
 """Stands for an arc, whose confirmation is the business of its own filter."""
 
+BEND = 1.0
+"""Lateral acceleration of who follows the road [m/s^2] above which it is a bend."""
+FOLLOWS = 5.0
+"""... and above which nobody follows it in ordinary traffic."""
+SURE = 0.35
+"""Speeds are known about as well as this [m/s] once a track is seen in most scans."""
+VAGUE = 0.5
+"""A speed known worse than this [m/s] is that of a track seen seldom."""
+ABREAST = 1.0
+"""Reflections of one rear are no farther apart along the path [m]."""
+WIDTH = 2.0
+"""... and across it [m], a passenger car's width."""
+AGREES = 3.0
+"""Standard deviations within which two speeds are the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Objects:
@@ -140,14 +155,66 @@ def _counts(arc: Arc) -> bool:
 
 
 def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> Contacts:
-    """Return where the corridor meets each row; of a row that is not sound it is not known where (NaN)."""
+    """Return where the corridor meets each row; of a row that is not sound it is not known where (NaN).
+
+    Whoever comes towards ego must surely be in the way: two speeds add up, so that an error would cost an emergency.
+    In a bend its lateral motion does not count: a track of constant velocity lags behind who follows the road.
+    """
     c = config.corridor
-    half = config.vehicle.width / 2
     reach_in = np.where(_flank(o, ego, config), min(c.flank_prediction, c.lateral_prediction), c.lateral_prediction)
     reach_in = np.where(o.near | (o.hits < c.lateral_hits), 0.0, reach_in)
     lateral = Lateral(c.lateral_sigma_k, c.lateral_speed_sigma_k, c.lateral_speed_sigma_max)
-    met = contacts(path, o.position, o.velocity, o.cov, half, o.slack, reach_in, lateral, abs(ego.speed))
+    met = _meets(o, o.slack, reach_in, lateral, path, ego, config)
+    coming = met.hit & (met.along < -config.tracking.moving_speed) & ~o.near & o.sound
+    if coming.any():
+        k = c.oncoming_sigma_k
+        narrow = np.maximum(o.slack - k * met.lateral_sigma, 0.0)[coming]
+        lateral = Lateral(0.0, max(k, c.lateral_speed_sigma_k), c.lateral_speed_sigma_max)
+        swerves = np.where(_bends(o, met, path), 0.0, reach_in)[coming]
+        surely = _meets(o.take(coming), narrow, swerves, lateral, path, ego, config)
+        gap = met.gap.copy()
+        gap[np.flatnonzero(coming)[~surely.hit]] = np.inf
+        met = replace(met, gap=gap)
+    met = _one_body(o, met, config)
     return met if np.count_nonzero(o.sound) == len(o.sound) else replace(met, gap=np.where(o.sound, met.gap, np.nan))
+
+
+def _meets(
+    o: Objects, slack: Floats, reach_in: Floats, lateral: Lateral, path: Path, ego: Odometry, config: Config
+) -> Contacts:
+    half = config.vehicle.width / 2
+    return contacts(path, o.position, o.velocity, o.cov, half, slack, reach_in, lateral, abs(ego.speed))
+
+
+def _bends(o: Objects, met: Contacts, path: Path) -> Bools:
+    """Tell which rows have a bend of the path before them that their speed can follow."""
+    turn = np.abs(np.interp(met.station, path.s, path.heading) - path.heading[0]) / np.maximum(met.station, 1.0)
+    sideways = (o.velocity * o.velocity).sum(axis=1) * turn
+    return np.asarray((sideways > BEND) & (sideways <= FOLLOWS))
+
+
+def _one_body(o: Objects, met: Contacts, config: Config) -> Contacts:
+    """Give a row whose speed is hardly known the speed of the sure row beside it: two reflections of one body.
+
+    They are as far ahead, less than a car's width apart, and their speeds agree.
+    """
+    track = ~o.near & o.sound
+    vague = (track & met.hit & (met.speed_sigma > SURE)).nonzero()[0]
+    if not len(vague):
+        return met
+    a = config.authority
+    sure = (track & (met.speed_sigma <= VAGUE) & (o.hits >= a.hits) & (o.existence >= a.emergency)).nonzero()[0]
+    if not len(sure):
+        return met
+    speeds = np.abs(met.along[vague, None] - met.along[sure])
+    same = speeds <= AGREES * np.hypot(met.speed_sigma[vague, None], met.speed_sigma[sure])
+    same &= np.abs(met.station[vague, None] - met.station[sure]) <= ABREAST
+    same &= np.abs(met.offset[vague, None] - met.offset[sure]) <= WIDTH
+    same &= met.speed_sigma[sure] < met.speed_sigma[vague, None]
+    of = sure[np.argmin(np.where(same, met.speed_sigma[sure], np.inf), axis=1)]
+    along, sigma, found = met.along.copy(), met.speed_sigma.copy(), same.any(axis=1)
+    along[vague[found]], sigma[vague[found]] = along[of[found]], sigma[of[found]]
+    return replace(met, along=along, speed_sigma=sigma)
 
 
 def _flank(o: Objects, ego: Odometry, config: Config) -> Bools:
