@@ -552,6 +552,8 @@ def _polar_sigma(covariance: Floats, azimuth: Floats, distance: Floats) -> Float
     """Return (N, 3) standard deviations of range, azimuth and range rate from xx, xy, xz, yy, yz, zz of position and
     velocity; 0 where a covariance is zero, negative or not finite, which means unknown.
     """
+    if not covariance.any():  # many ECUs give none
+        return np.zeros((len(covariance), 3))
     c, s = np.cos(azimuth), np.sin(azimuth)
     px, pxy, _, py, _, _, vx, vxy, _, vy, _, _ = covariance.T
     with np.errstate(invalid="ignore", over="ignore"):
@@ -878,9 +880,12 @@ def decision_record(decision: Decision) -> dict[str, Any]:
     }
 
 
+_COMPACT = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
 def json_line(record: dict[str, Any]) -> str:
     """Return one record as canonical compact JSON, without a line end."""
-    return json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return _COMPACT.encode(record)
 
 
 def _number(value: float, digits: int = 9) -> float | None:
@@ -924,7 +929,7 @@ def _threat(threat: Threat) -> dict[str, Any]:
 
 
 def _tracks(tracks: Tracks) -> list[list[Any]]:
-    states, existence = np.round(tracks.state, 3) + 0.0, np.round(tracks.existence, 6)
+    states, existence = tracks.state.round(3) + 0.0, tracks.existence.round(6)
     columns = (tracks.id.tolist(), states.tolist(), existence.tolist(), tracks.moved.tolist())
     if np.isfinite(states).all() and np.isfinite(existence).all():
         return [[i, *state, p, moved] for i, state, p, moved in zip(*columns, strict=True)]
