@@ -316,6 +316,7 @@ def measure(seconds: float, priority: int, folder: Path) -> dict[str, Any]:
         first, cpu, began = len(listener.decisions), processor_time(running[0].pid), time.monotonic()
         listener.listen(seconds, length)
         cpu, lasted = processor_time(running[0].pid) - cpu, time.monotonic() - began
+        last = len(listener.decisions)  # what comes while this process waits for the generator's end comes late here
         running[2].send_signal(signal.SIGTERM)
         running[2].wait(PATIENCE)
         listener.listen(1.0, length)
@@ -325,7 +326,7 @@ def measure(seconds: float, priority: int, folder: Path) -> dict[str, Any]:
         for process in running:
             process.wait(PATIENCE)
     heard = [(at, json.loads(raw[8:].rstrip(b"\0"))) for at, raw in listener.decisions]
-    kept = heard[first:]
+    kept = heard[first:last]
     ticks = np.array([d["t"] for _, d in kept])
     sent = json.loads((folder / "stamps.json").read_text())
     period = vehicle()["/**"]["ros__parameters"]["timing"]["period"]
