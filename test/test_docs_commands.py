@@ -27,6 +27,7 @@ LEFT = {
     r"^safety-supervisor prove(?!.* --only)": "proves every claim, minutes: test_prove.py does it",
     r"^safety-supervisor prove .*--(ablation|witnesses)": "minutes: test_prove.py and test_prove_witnesses.py do it",
     r"^safety-supervisor replay rosbag2_mcap": "needs the recorded drive: test_replay.py uses it where it is",
+    r"^python benchmarks/live_latency.py": "minutes of a live node: test_node_latency.py runs a short one",
     r"^python benchmarks/\S+ rosbag2_mcap": "needs the recorded drive, which is not shipped",
     r"^python campaigns/statistics_claim.py .*--record": "thousands of drives, beyond the time of a test, and writes "
     "into the tree: test_campaign_statistics.py runs a part",

@@ -115,6 +115,21 @@ def test_what_has_the_least_impact_is_what_is_commanded(option, most):
     assert made is not None
 
 
+def test_the_supervisor_commands_what_has_the_least_impact(monkeypatch):
+    """The emergency is the mode, and its standstill the way out; what is done until then is the milder thing."""
+    def judged(*arguments):
+        return replace(assess(*arguments), demand=Mode.EMERGENCY_STOP, least=option)
+
+    for option in (Mrm.COAST, None):
+        drive = Drive(CONFIG)
+        drive.run(0.5)
+        monkeypatch.setattr(supervisor, "assess", judged)
+        drive.run(1.0)
+        monkeypatch.undo()
+        assert drive.decisions[-1].mode == Mode.EMERGENCY_STOP
+        assert (drive.decisions[-1].acceleration >= -0.01) == (option is not None)
+
+
 def test_options_of_equal_impact_go_to_the_strongest_braking():
     nobody = np.zeros((5, 1), np.bool_)
     assert select(nobody, np.zeros((5, 1)), np.array([2]))[0] == Mrm.EMERGENCY
