@@ -513,3 +513,26 @@ def test_a_claim_that_does_not_run_on_the_code_any_more_is_a_result_and_no_crash
     assert result.outcome.result == UNKNOWN
     assert "no such term" in result.outcome.detail
     assert not result.good
+
+
+def test_code_that_stops_halfway_does_not_end_the_run(tmp_path, capsys):
+    (tmp_path / "halfway.py").write_text(textwrap.dedent("""
+        from safety_supervisor.core import motion
+        from safety_supervisor.prove.claims import claim
+
+        @claim("END-1", "ends halfway", controls={"other sign": {"sign": -1}})
+        def halfway(world, sign=1):
+            way = motion.braking_distance(world.real("speed", 0, 40), 5)
+            return way >= 0 if way > 1 else sign * way >= 0
+
+        @claim("END-2", "comes after it", controls={"other sign": {"sign": -1}})
+        def after(world, sign=1):
+            return sign * motion.braking_distance(world.real("speed", 1, 40), 5) >= 0
+    """), encoding="utf-8")
+    assert command.run(arguments("--proofs", tmp_path, "--json", tmp_path / "out.json")) == 1
+    out = capsys.readouterr().out
+    assert "the claim does not run on this code: TypeError: a branch on a symbolic value" in out
+    assert "END-2   PROVED" in out
+    results = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["results"]
+    assert [(r["claim"], r["result"]) for r in results[::2]] == [("END-1", "UNKNOWN"), ("END-2", "PROVED")]
+    assert results[0]["code"] == ["motion.braking_distance"]

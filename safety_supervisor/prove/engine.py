@@ -104,11 +104,14 @@ def run(claim: Claim, scope: str, config: Config, changes: Mapping[str, Any] | N
 
 def weight_of_assumptions(claim: Claim, scope: str, config: Config, names: Sequence[str]) -> dict[str, str]:
     """Return for each assumption the result without it; PROVED means that it carries no weight."""
-    return {name: run(claim, scope, config, {WITHOUT: name}).result for name in names}
+    return {name: _guarded(claim, scope, config, {WITHOUT: name}).result for name in names}
 
 
 def code_under_proof(claim: Claim, scope: str, config: Config) -> list[str]:
-    """Return the public functions of the core that a claim runs, seen along one path or in the first cases."""
+    """Return the public functions of the core that a claim runs, seen along one path or in the first cases.
+
+    Of code that does not run as the claim calls it, what ran until it stopped; `decide` says why it stopped.
+    """
     found: set[str] = set()
 
     def note(frame: FrameType, event: str, _argument: Any) -> None:
@@ -130,6 +133,8 @@ def code_under_proof(claim: Claim, scope: str, config: Config) -> list[str]:
             deque(islice(claim.body(ReplayWorld(config, scope, {}, Fraction)), CASES_SEEN), 0)
         else:
             claim.body(SymbolicWorld(config, scope, Path((), lambda _constraints: True), None))
+    except Exception:
+        return sorted(found)
     finally:
         sys.setprofile(before)
     return sorted(found)
