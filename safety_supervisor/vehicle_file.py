@@ -234,7 +234,7 @@ def matching_certificate(path: Path, config: Config) -> str | None:
         proved = bool(results) and all(r["result"] == "PROVED" for r in results)
         stated = (body["schema"], body["parameters"], body["core"], body["claims"])
         same = stated == (CERTIFICATE_SCHEMA, config.digest, core_digest(), claims_digest())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # absent or damaged: the vehicle is not proved, which shadow mode says aloud
     return _hash(body) if proved and same else None
 

@@ -140,6 +140,7 @@ def test_a_calm_drive_has_no_other_occurrence_than_its_activation(tmp_path):
         ("[1]\n", "line 1 is no decision"),
         ('{"t": 1}\n', "line 1 is no decision"),
         ("half a li", "line 1 is no decision"),
+        ("[" * 100_000, "line 1 is no decision"),
     ],
 )
 def test_what_is_no_result_is_refused_in_one_line(tmp_path, capsys, text, expected):

@@ -473,9 +473,10 @@ def test_a_certificate_is_checked_without_proving(tmp_path, monkeypatch, capsys)
         file.write_text(json.dumps({**body, **change}), encoding="utf-8")
         assert command.run(arguments("--config", car, "--check", file)) == 1
         assert said in capsys.readouterr().out
-    file.write_text("{", encoding="utf-8")
-    assert command.run(arguments("--config", car, "--check", file)) == 1
-    assert "damaged" in capsys.readouterr().out
+    for damage in (b"{", b"", b"\xb9\x00", b"[" * 100_000):  # cut off, empty, no text, nested beyond any reader
+        file.write_bytes(damage)
+        assert command.run(arguments("--config", car, "--check", file)) == 1
+        assert "damaged" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError):
         command.run(arguments("--config", car, "--check", tmp_path / "none.json"))
 

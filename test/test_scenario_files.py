@@ -45,8 +45,9 @@ def test_the_command_takes_a_file(tmp_path, capsys):
     file.write_text(json.dumps(STOP), encoding="utf-8")
     assert cli.main(["scenario", "run", str(file), "--unsupervised", "--out", str(tmp_path / "out")]) == 0
     assert "recorded" in capsys.readouterr().out
-    file.write_text("{", encoding="utf-8")
-    assert cli.main(["scenario", "run", str(file)]) == 2
-    assert "not JSON" in capsys.readouterr().err
+    for damage in ("{", "[" * 100_000):
+        file.write_text(damage, encoding="utf-8")
+        assert cli.main(["scenario", "run", str(file)]) == 2
+        assert "not JSON" in capsys.readouterr().err
     assert cli.main(["scenario", "run", str(tmp_path / "none.json")]) == 2
     assert "No such file" in capsys.readouterr().err

@@ -188,6 +188,7 @@ def test_recordings_and_replays_are_evidence_too(folder, tmp_path):
     ("name", "text", "said"),
     [
         ("drive_1.jsonl", "nonsense\n", "line 1 is no JSON"),
+        ("drive_1.jsonl", "[" * 100_000 + "\n", "line 1 is no JSON"),
         ("drive_1.jsonl", "[]\n", "line 1 is no record"),
         ("drive_1.jsonl", '{"ticks": 1}\n', "a line without 'since'"),
     ],

@@ -96,7 +96,7 @@ class Store:
             try:
                 result = json.loads(line)
                 found[result.pop("key")] = result
-            except (ValueError, KeyError, AttributeError):
+            except (ValueError, KeyError, AttributeError, RecursionError):
                 if line.strip():
                     raise FleetError(f"{path}: line {number} is no result, expected what a fleet run wrote") from None
         return found

@@ -17,12 +17,12 @@ def check(path: Path, config: Config) -> tuple[str | None, list[str]]:
 
     Raises `OSError` when there is no such file.
     """
-    text = path.read_text(encoding="utf-8")
+    content = path.read_bytes()
     digest = vehicle_file.matching_certificate(path, config)
     try:
-        body = json.loads(text)
+        body = json.loads(content)
         problems = [*([] if digest else _mismatches(body, config)), *_missing(body)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problems = [f"damaged: {type(error).__name__}: {error}"]
     if digest is None and not problems:
         problems = ["refused by the loader of certificates"]

@@ -223,7 +223,7 @@ def _records(folder: Path) -> Iterator[dict[str, Any]]:
                 record = json.loads(line)
                 int(record["t"])
                 Mode[record["mode"]]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise BagError(f"{path}: line {number} is no decision") from None
             yield record
 
@@ -304,7 +304,7 @@ def _parameters(a: Path, b: Path) -> dict[str, list[Any]]:
 def _values(folder: Path) -> Mapping[str, Any]:
     try:
         found = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["config"]["values"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, Mapping) else {}
 

@@ -87,7 +87,7 @@ def records(file: Path) -> Iterator[Record]:
             try:
                 record = json.loads(line)
                 _ = record["t"] + 0, record["mode"], record["reasons"], record["tracks"], record["health"]["severity"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise TableError(f"{file}: line {number} is no decision, expected a decisions.jsonl") from None
             yield record
 
@@ -109,7 +109,7 @@ def _software(file: Path) -> str:
     try:
         summary = json.loads((file.parent / "summary.json").read_text(encoding="utf-8"))
         return str(summary["versions"]["safety_supervisor"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return __version__
 
 

@@ -238,7 +238,7 @@ def _recorded(msg: Any, logged: int) -> Recorded | None:
             int(data["t"]), consumed, logged, str(data.get("mode", "")), str(data.get("config", "")),
             float(margin) if isinstance(margin, (int, float)) else None, text_digest(msg.data),
         )  # fmt: skip
-    except (AttributeError, ValueError, KeyError, TypeError, OverflowError):
+    except (AttributeError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None  # some other topic of that name
 
 
@@ -355,7 +355,7 @@ def scenario_outcome(bag: Bag) -> Mapping[str, Any] | None:
     msg = bag.first(topic.name) if topic else None
     try:
         outcome = json.loads(msg.data) if msg is not None else None
-    except (AttributeError, ValueError):
+    except (AttributeError, ValueError, RecursionError):
         return None
     return outcome if isinstance(outcome, Mapping) else None
 

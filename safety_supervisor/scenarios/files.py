@@ -25,7 +25,7 @@ def load(path: Path) -> Scenario:
     """Return the scenario in a file; raises `ScenarioError` naming file and key, `OSError` when it cannot be read."""
     try:
         return from_data(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ScenarioError(error if isinstance(error, ScenarioError) else f"{path}: not JSON: {error}") from None
 
 

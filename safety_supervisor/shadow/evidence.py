@@ -178,7 +178,7 @@ def _record(raw: bytes, path: Path, number: int) -> Mapping[str, Any] | None:
     """One line; the last one of a log that was cut off is no record."""
     try:
         record = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         if not raw.endswith(b"\n"):
             return None
         raise EvidenceError(f"{path}: line {number} is no JSON") from None
@@ -222,7 +222,7 @@ def _bag(path: Path) -> Drive:
             try:
                 record = json.loads(message.data)
                 span = _tick(record, last)
-            except (AttributeError, ValueError, KeyError, TypeError):
+            except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
                 continue  # another topic of that name
             drive.parameters.add(str(record.get("config")))
             drive.certificates.add(record.get("certificate"))
