@@ -132,6 +132,8 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys):
         ["diff", str(runs / "out"), "--set", "timing.period=0.1"],
         ["diff", str(runs / "nowhere"), str(runs / "out")],
         ["diff", str(runs / "out"), "--tolerance", "nan"],
+        ["diff", str(runs / "out")],  # nothing to compare with: in somebody's CI it would always pass
+        ["diff", str(runs / "drive"), "--set", "health.plan_timeout=0.6"],
     ):
         assert cli.main(arguments) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -53,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     """Compare two runs; 0 when they are the same, 1 when they differ."""
     if not args.tolerance >= 0:
         raise BagError(f"--tolerance {args.tolerance} must be 0 or more")
+    if args.b is None and not any((args.config_a, args.config_b, args.set_a, args.set_b)):
+        raise BagError(f"{args.a}: is the same as itself; name a second run, or --config-b or --set-b")
     with tempfile.TemporaryDirectory() as folder:
         sides = []
         for name, path in (("a", args.a), ("b", args.b or args.a)):
