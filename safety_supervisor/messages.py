@@ -229,7 +229,8 @@ def convert(
         context = _Context(binding.name, t, sensor, _frame(frame) or ODOMETRY_FRAME, odometry)
         if sensor and sensor.frame and _frame(msg.header.frame_id) not in ("", _frame(sensor.frame)):
             raise _MalformedError(f"header.frame_id is {msg.header.frame_id!r}, expected {sensor.frame}")
-        world: World = _READERS[plain_type(msgtype)](msg, context)
+        with np.errstate(invalid="ignore", over="ignore"):  # broken bytes: what is not finite is left out or refused
+            world: World = _READERS[plain_type(msgtype)](msg, context)
         if isinstance(world, Plan) and binding.name != "plan":
             return replace(world, candidate=int(binding.name.removeprefix("plan_")))
         return world
@@ -556,11 +557,10 @@ def _polar_sigma(covariance: Floats, azimuth: Floats, distance: Floats) -> Float
         return np.zeros((len(covariance), 3))
     c, s = np.cos(azimuth), np.sin(azimuth)
     px, pxy, _, py, _, _, vx, vxy, _, vy, _, _ = covariance.T
-    with np.errstate(invalid="ignore", over="ignore"):
-        along = c * c * px + 2 * c * s * pxy + s * s * py
-        across = s * s * px - 2 * c * s * pxy + c * c * py
-        speed = c * c * vx + 2 * c * s * vxy + s * s * vy
-        variance = np.stack([along, across / np.maximum(distance, 0.1) ** 2, speed], axis=1)
+    along = c * c * px + 2 * c * s * pxy + s * s * py
+    across = s * s * px - 2 * c * s * pxy + c * c * py
+    speed = c * c * vx + 2 * c * s * vxy + s * s * vy
+    variance = np.stack([along, across / np.maximum(distance, 0.1) ** 2, speed], axis=1)
     known = np.isfinite(variance) & (variance > 0)
     return np.sqrt(np.where(known, variance, 0.0))
 

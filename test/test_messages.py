@@ -246,6 +246,22 @@ def test_an_object_list_becomes_polar_with_the_velocity_along_the_line_of_sight(
     np.testing.assert_allclose(got.range_rate, [-3 * 0.6 + 1 * 0.8])
 
 
+@pytest.mark.filterwarnings("error")
+def test_velocities_that_are_not_finite_are_left_out_without_a_word():
+    broken = [(math.inf, 0.0), (0.0, math.inf), (math.inf, -math.inf), (1e308, 1e308), (math.nan, 0.0)]
+    far = radar_track(1e308, 1e308, 1.0, 1.0, 1.0, (1e308,) * 6, (math.inf,) * 6)
+    whole = radar_track(9.0, 0, -3, 0)
+    tracks = [far, *(radar_track(30.0, y, vx, vy) for vx, vy in broken for y in (0.0, 30.0)), whole]
+    got = convert(Ns(header=header(), tracks=tracks), "radar_msgs/msg/RadarTracks", "radar/ecu")
+    assert set(got.range[got.range < 20]) == {9.0}
+    assert np.isfinite(got.range_rate).all()
+    fields = [(n, "f8", 8 * i) for i, n in enumerate(("x", "y", "vx", "vy"))]
+    rows = [(30.0, y, vx, vy) for vx, vy in broken for y in (0.0, 30.0)]
+    got = convert(cloud([*rows, (9.0, 0.0, -3.0, 0.0)], fields), "sensor_msgs/PointCloud2", "radar/ecu")
+    assert got.range[-1] == 9.0
+    assert np.isfinite(got.range_rate).all()
+
+
 def test_the_covariance_of_an_object_list_becomes_polar_and_zero_stays_unknown():
     known = radar_track(0.0, 20.0, 0.0, 1.0, 3.0, (4.0, 0.0, 0.0, 9.0, 0.0, 0.0), (0.04, 0.0, 0.0, 0.25, 0.0, 0.0))
     broken = radar_track(20.0, 0.0, 1.0, 0.0, 0.0, (-1.0, 0.0, 0.0, math.nan, 0.0, 0.0))
