@@ -27,7 +27,7 @@ OWN = {
     "trajectory_out": ("/planning/trajectory", "the supervised trajectory"),
     "odometry": ("/localization/kinematic_state", "ego's motion"),
     "control_mode": ("/vehicle/status/control_mode", "who drives"),
-    "radar": ("/sensing/radar/front_center/detected_objects", "the front radar"),
+    "radar": ("/sensing/radar/front_center/detection_points", "the front radar"),
     "messages": ("autoware", "autoware, or standard for systems without its packages"),
 }
 PASSED = {
