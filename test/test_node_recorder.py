@@ -12,6 +12,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: rclpy is not installed")
 from builders import CONFIG, Drive
 
 from safety_supervisor.core.world import Mode
+from safety_supervisor.replay.bag import open_bag
 from safety_supervisor.ros import recorder as module
 from safety_supervisor.ros.outputs import decision_line
 from safety_supervisor.ros.parameters import Settings
@@ -100,11 +101,40 @@ def test_a_recorder_that_does_not_read_costs_ticks_and_no_time(recorder, monkeyp
     assert until(lambda: incidents(recorder))
 
 
-def test_a_recorder_that_was_killed_is_said(recorder):
+def test_a_recorder_that_was_killed_is_said_and_started_again(recorder):
     flying = Flying(recorder)
+    assert until(lambda: list(recorder.folder.glob("drive_*.jsonl")))
     recorder._process.kill()
     assert until(lambda: flying.tick() and recorder.problem)
     assert "has gone" in recorder.problem
+    assert "started again" in recorder.problem
+    assert recorder.wants_snapshot(flying.drive.t)
+    flying.snapshot()
+    decided = [flying.tick() for _ in range(5)]
+    recorder.trigger(flying.drive.t, "test")
+    recorder.end(flying.drive.t)
+    recorder.close()
+    (file,) = incidents(recorder)
+    with open_bag(file) as bag:
+        assert bag.topic("/safety_supervisor/recorder/snapshot")
+        assert sum(1 for _ in bag.messages(["/safety_supervisor/decision"])) == len(decided)
+    assert len(list(recorder.folder.glob("drive_*.jsonl"))) == 2
+
+
+def test_one_that_dies_again_and_again_is_given_up(recorder, monkeypatch):
+    monkeypatch.setattr(module, "RESTARTS_MAX", 2)
+    flying = Flying(recorder)
+
+    def gone():
+        recorder._process.kill()
+        return flying.tick() and recorder._dead
+
+    assert until(gone)
+    assert "has gone" in recorder.problem
+    assert "started again" not in recorder.problem
+    flying.tick()
+    assert recorder.dropped > 0
+    assert until(lambda: not recorder._thread.is_alive())
 
 
 def test_files_go_below_the_ros_log_folder_unless_told_otherwise(monkeypatch, tmp_path):

@@ -1,11 +1,13 @@
 """The node's side of the flight recorder: hands every tick to the recorder's process and never waits for it.
 
-A tick costs one entry in a queue. A thread writes the queue into a pipe; when the other end is too slow, or gone, ticks
-are dropped and the recording begins anew at the next snapshot. See `blackbox` for what is recorded, and when.
+A tick costs one entry in a queue. A thread writes the queue into a pipe; when the other end is too slow, ticks are
+dropped and the recording begins anew at the next snapshot. A process that has gone is started again, a few times, and
+begins at the next snapshot too. See `blackbox` for what is recorded, and when.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -30,6 +32,8 @@ PENDING_MAX = 32_000_000
 """Bytes that may wait for the recorder's process."""
 QUIET = (Mode.INIT, Mode.NOMINAL)
 STRING = "std_msgs/msg/String"
+RESTARTS_MAX = 5
+"""How often a process that has gone is started again in the life of a node; one that dies at once must not go on so."""
 GOODBYE = 5.0
 """Longest wait [s] for the recorder to finish its files when the node ends."""
 
@@ -64,9 +68,9 @@ class Recorder:
         self._mode = Mode.INIT
         self._next_snapshot = 0
         self._gap = False
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "safety_supervisor.ros.blackbox"], stdin=subprocess.PIPE, start_new_session=True
-        )
+        self._session = b""
+        self._restarts, self._dead = 0, False
+        self._process = _started()
         self._thread = threading.Thread(target=self._pump, name="recorder", daemon=True)
         self._thread.start()
 
@@ -83,7 +87,8 @@ class Recorder:
             "parameters": config.digest, "values": to_mapping(config), "certificate": certificate,
             "certificate_hash": config.certificate, "core": vehicle_file.core_digest(), "version": __version__,
         }  # fmt: skip
-        self._put(frames.frame(frames.SESSION, 0, json.dumps(session).encode()))
+        self._session = frames.frame(frames.SESSION, 0, json.dumps(session).encode())
+        self._put(self._session)
 
     def tick(self, received: Sequence[Received], decision: Decision, line: str) -> None:
         """Hand over one tick: what it consumed, what it decided. An intervention that begins triggers a recording."""
@@ -128,7 +133,7 @@ class Recorder:
 
     def _put(self, data: bytes) -> bool:
         with self._lock:
-            if self.problem or self._pending + len(data) > PENDING_MAX:
+            if self._dead or self._pending + len(data) > PENDING_MAX:
                 return False
             self._pending += len(data)
         self._queue.put(data)
@@ -136,18 +141,48 @@ class Recorder:
 
     def _pump(self) -> None:
         """Write the queue into the pipe; a blocked pipe blocks this thread only."""
+        while (data := self._queue.get()) is not None:
+            try:
+                self._write(data)
+            except OSError as error:
+                self._begin_again(error)
+            if self._dead:
+                break
+            with self._lock:
+                self._pending -= len(data)
+        self._leave()
+
+    def _write(self, data: bytes) -> None:
         pipe = self._process.stdin
         assert pipe is not None
+        pipe.write(data)
+        pipe.flush()
+
+    def _begin_again(self, error: OSError) -> None:
+        """Start another process in place of the one that has gone, and the session in it; or give up."""
+        gone = f"the recorder's process has gone ({error.strerror or type(error).__name__})"
+        self._leave()
+        self._process.kill()
+        self._process.wait()
+        self._restarts += 1
         try:
-            while (data := self._queue.get()) is not None:
-                pipe.write(data)
-                pipe.flush()
-                with self._lock:
-                    self._pending -= len(data)
-        except OSError as error:
-            self.problem = f"the recorder's process has gone ({error.strerror or type(error).__name__})"
-        finally:
-            try:
-                pipe.close()
-            except OSError:  # what was buffered for a process that has gone
-                self.problem = self.problem or "the recorder's process has gone"
+            if self._restarts > RESTARTS_MAX:
+                raise ChildProcessError
+            self._process = _started()
+            self._write(self._session)
+        except OSError:
+            self._dead, self.problem = True, gone
+            return
+        self._next_snapshot = 0
+        self.problem = f"{gone} and was started again, what it held in memory is lost"
+
+    def _leave(self) -> None:
+        pipe = self._process.stdin
+        assert pipe is not None
+        with contextlib.suppress(OSError):  # what was buffered for a process that has gone
+            pipe.close()
+
+
+def _started() -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "safety_supervisor.ros.blackbox"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
