@@ -106,6 +106,27 @@ def test_it_could_have_known_when_the_first_detections_would_have_been_believed(
     assert wary["reaction"]["confirmation_s"] > reaction["confirmation_s"]
 
 
+def test_an_object_that_came_back_is_followed_through_its_other_number(tmp_path):
+    """Seen, hidden for longer than a track lives, seen again near: its number returns some detections later."""
+    messages = []
+    for topic, kind, t, message in wall(seconds=7.5, gap=110.0):
+        at = (t - START) / S
+        if topic == "/radar/front/tracks" and 1.0 <= at < 5.6:
+            message = recordings.tracks(t, (90.0, 30.0, -SPEED))
+        messages.append((topic, kind, t, message))
+    path = write(tmp_path / "hidden", messages)
+    e = told(path, "first")
+    with open_bag(path) as bag:
+        steps = list(prepare(bag, Options()).run.steps())
+    near = [[int(i) for i, s in zip(x.decision.tracks.id, x.decision.tracks.state, strict=True)
+             if abs(s[0] - 113.7) < 3.0 and abs(s[1]) < 3.0] for x in steps]  # fmt: skip
+    back = next(x.decision.t for x, ids in zip(steps, near, strict=True) if ids and x.decision.t > START + 5.5 * S)
+    other = next(ids for x, ids in zip(steps, near, strict=True) if x.decision.t == back)
+    assert e["object"]["track"] not in other, "the control: it did come back under another number"
+    assert e["first_knowable"]["t"] == back
+    assert e["first_knowable"]["first_detection_s"] < 1.0, "and it is the one that was seen at the beginning"
+
+
 def test_a_lost_input_could_have_been_known_when_its_next_message_was_due(tmp_path):
     path = write(tmp_path / "blind", wall(seconds=3.0, gap=190.0, radar_until=1.0))
     e = told(path, "first")

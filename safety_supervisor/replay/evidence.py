@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,9 @@ from safety_supervisor.core.geometry import angle_difference
 from safety_supervisor.core.world import Code, Decision, Mode, Plan, Threat, seconds
 from safety_supervisor.replay.outlook import Object, clearance
 from safety_supervisor.replay.results import rank
+
+SAME_PLACE = 2.0
+"""From one tick to the next a track moves less beside its own velocity [m]."""
 
 
 def row_of(d: Decision, track: int | None) -> int | None:
@@ -125,9 +128,35 @@ def object_facts(threat: Threat | None, d: Decision, config: Config) -> dict[str
     return told
 
 
-def demands(d: Decision, threat: Threat) -> bool:
+def demands(d: Decision, threat: Threat, called: Collection[int]) -> bool:
     """Whether the object of a threat asks for as much at this tick already; debounce comes after that."""
-    return any(x.track == threat.track and x.demand >= threat.demand for x in d.assessment.threats)
+    return any(x.track in called and x.demand >= threat.demand for x in d.assessment.threats)
+
+
+def names(decisions: Sequence[Decision], track: int) -> list[frozenset[int]]:
+    """Return for each decision the numbers of the object that the last of them calls `track`.
+
+    An object that comes back gets its number back a few detections later: until then another track is in its place.
+    """
+    found, now, later = [], track, None
+    for d in reversed(decisions):
+        now = now if later is None else _before(now, d, later)
+        found.append(frozenset({track, now}))
+        later = d
+    return found[::-1]
+
+
+def _before(track: int, d: Decision, later: Decision) -> int:
+    """Return the number at `d` of what is called `track` one tick later."""
+    row, old = row_of(later, track), row_of(d, track)
+    if row is None or not len(d.tracks):
+        return track
+    state = later.tracks.state[row]
+    off = np.hypot(*(d.tracks.state[:, :2] - (state[:2] - state[2:] * seconds(later.t - d.t))).T)
+    if old is not None and off[old] <= SAME_PLACE:
+        return track
+    nearest_row = int(np.argmin(off))
+    return int(d.tracks.id[nearest_row]) if off[nearest_row] <= SAME_PLACE else track
 
 
 def present_motion(d: Decision) -> Plan | None:

@@ -17,6 +17,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from safety_supervisor.replay.evidence import (
     hardest,
     input_topics,
     manoeuvre,
+    names,
     nearest,
     object_facts,
     place_of,
@@ -276,23 +278,24 @@ class _Record:
 
     def _knowable_object(self, onset: Decision, threat: Threat) -> dict[str, Any]:
         """Judge each tick again as if its first detection were believed."""
+        assert threat.track is not None
         steps = [s for s in self.past if s.decision.t <= onset.t]
-        born = next((s for s in steps if threat.track in s.decision.tracks.id), None)
+        called = names([s.decision for s in steps], threat.track)
+        seen = [(s, c) for s, c in zip(steps, called, strict=True) if c & set(map(int, s.decision.tracks.id))]
         eager = believing(self.config)
         able = onset
-        for step in steps:
-            if threat.track not in step.decision.tracks.id:
-                continue
+        for step, by in seen:
             _, judged = supervisor.step(step.before, step.inputs, step.decision.t, eager)
-            if demands(judged, threat):
+            if demands(judged, threat, by):
                 able = step.decision
                 break
-        later = (s.decision for s in steps if s.decision.t >= able.t)
-        sure = next((d for d in later if demands(d, threat)), onset)
+        later = ((s.decision, by) for s, by in seen if s.decision.t >= able.t)
+        sure = next((d for d, by in later if demands(d, threat, by)), onset)
         result = self._known_at(able.t, onset, f"track {threat.track} would have demanded {threat.demand.name} "
                                                "if its first detections had been believed")  # fmt: skip
+        born, by = seen[0] if seen else (None, frozenset({threat.track}))
         first = born.decision if born else onset
-        row = row_of(first, threat.track)
+        row = next((r for r in map(partial(row_of, first), by) if r is not None), None)
         detected = int(first.tracks.updated[row]) if row is not None else onset.t
         return result | {
             "track": threat.track, "first_detection_t": detected, "first_detection_s": self._s(detected),
