@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from safety_supervisor.core.config import Sensor, Tracking, from_mapping
-from safety_supervisor.core.tracking import EgoHistory, TrackerState, track_radar
+from safety_supervisor.core.tracking import EgoHistory, TrackerState, since_heard, track_radar
 from safety_supervisor.core.tracking import existence as ex
 from safety_supervisor.core.tracking import kalman as kf
 from safety_supervisor.core.tracking.association import (
@@ -27,6 +27,7 @@ from safety_supervisor.core.tracking.association import (
     merged,
 )
 from safety_supervisor.core.tracking.ego import SensorPose, sensor_pose
+from safety_supervisor.core.tracking.radar import _moving
 from safety_supervisor.core.world import Odometry, RadarScan, Tracks, nanoseconds
 
 P = Tracking()
@@ -85,6 +86,14 @@ def test_process_noise_is_white_acceleration(dt):
     assert np.allclose(plain, Q_continuous_white_noise(2, dt, 2.0, 2, order_by_dim=False))
     walk = kf.process_noise(velocity, dt, kf.Motion(2.0, 2.0, 2.0, 0.3))[0] - plain
     assert np.allclose(walk, np.diag([0.3 * dt, 0.3 * dt, 0, 0]))
+
+
+def test_what_prediction_adds_to_the_speed_is_known():
+    state = run(lambda k, t: [lead(k)], 20)
+    heard = state.tracks.cov[:, 2:, 2:] - since_heard(state.tracks, P)
+    later = track_radar(state, (), STILL, 25 * TICK, config()).tracks
+    assert np.allclose(later.cov[:, 2:, 2:] - since_heard(later, P), heard)
+    assert (later.cov[:, 2, 2] > heard[:, 0, 0] + 0.1).all()
 
 
 @pytest.mark.parametrize("dt", [0.05, -0.05])
@@ -646,6 +655,27 @@ def test_when_the_radar_falls_silent_tracks_are_kept_for_a_while_only():
     state = run(lambda k, t: [lead(k)], 20)
     assert len(track_radar(state, (), STILL, 19 * TICK + nanoseconds(P.unseen_time), config()).tracks) == 1
     assert len(track_radar(state, (), STILL, 19 * TICK + nanoseconds(P.unseen_time + 0.1), config()).tracks) == 0
+
+
+def test_who_comes_back_after_a_while_is_counted_anew():
+    """Where it was lost the gate is as wide as a lane, and takes false detections for it."""
+    def gap(missed):
+        return lambda k, t: [lead(k)] if k < 20 or k >= 20 + missed else []
+
+    assert run(gap(3), 24).tracks.hits.tolist() == [21]
+    assert run(gap(5), 26).tracks.hits.tolist() == [1]
+    assert run(gap(5), 30).tracks.hits.tolist() == [5]
+
+
+def test_a_reflection_that_hops_along_a_bridge_does_not_move():
+    """Six metres wide, for a few scans the hops look like a speed across the sight."""
+    velocity, cov = np.array([[0.2, -10.5]]), np.diag([0.1, 0.1, 0.2**2, 2.6**2])[None]
+    turned = np.array([[-10.5, 0.2]]), np.diag([0.1, 0.1, 2.6**2, 0.2**2])[None]
+    for v, spread in ((velocity, cov), turned):
+        assert not _moving(v, spread, np.array([6]), P)[0]
+        assert _moving(v, spread, np.array([20]), P)[0]  # the control: it goes on
+    assert _moving(np.array([[-4.0, 0.0]]), cov, np.array([1]), P)[0]  # Doppler tells at once
+    assert not _moving(np.zeros((1, 2)), cov, np.array([20]), P)[0]
 
 
 def test_moved_is_remembered():

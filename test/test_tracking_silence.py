@@ -87,6 +87,14 @@ def test_a_direction_is_silent_when_nothing_is_heard_within_the_window_and_half_
     assert silent(bearings, distance, np.array([0.5 - inside])).tolist() == [True, True, False]
 
 
+def test_at_the_edge_of_view_no_direction_is_told_silent():
+    distance, nothing = np.array([4.0, 4.0, 60.0]), np.array([])
+    half = WINDOW + 1 / 4
+    bearings = np.array([-(1.0 - half) - 0.01, 1.0 - half - 0.01, 0.8])
+    assert silent(bearings, distance, nothing, 1.0).tolist() == [False, True, True]
+    assert silent(bearings, distance, nothing).all()  # the control: who sees all around
+
+
 def test_no_scan_and_a_silent_one_say_the_same():
     silent_scans = Watch().see([CAR], 20).see([ASIDE], KNOWN)
     elsewhere = Watch().see([CAR], 20)

@@ -2,11 +2,11 @@
 
 from .ego import EgoHistory, SensorPose, sensor_pose
 from .monitors import Monitors, findings, vanished, watched
-from .radar import TrackerState, track_radar
+from .radar import TrackerState, since_heard, track_radar
 from .silence import Ahead, ahead_of, unheard
 from .ultrasonic import UltrasonicState, track_ultrasonics
 
 __all__ = [
     "Ahead", "EgoHistory", "Monitors", "SensorPose", "TrackerState", "UltrasonicState", "ahead_of", "findings",
-    "sensor_pose", "track_radar", "track_ultrasonics", "unheard", "vanished", "watched",
+    "sensor_pose", "since_heard", "track_radar", "track_ultrasonics", "unheard", "vanished", "watched",
 ]  # fmt: skip

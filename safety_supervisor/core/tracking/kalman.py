@@ -56,8 +56,8 @@ class Motion:
     """Speeds tell a change this much later than it moves the place [s]."""
 
 
-def process_noise(velocity: Floats, dt: float, motion: Motion) -> Floats:
-    """Return the (N, 4, 4) covariances that are added in `dt` [s], of any sign, at these velocities (N, 2)."""
+def white_acceleration(velocity: Floats, motion: Motion) -> Floats:
+    """Return the (N, 2, 2) densities [m^2/s^3] of the white acceleration at these velocities (N, 2)."""
     vx, vy = velocity[:, 0], velocity[:, 1]
     square = vx * vx + vy * vy
     share = 1 / (square + DIRECTED_SPEED * DIRECTED_SPEED)
@@ -68,6 +68,12 @@ def process_noise(velocity: Floats, dt: float, motion: Motion) -> Floats:
     acceleration[:, 0, 0] = base + part * vx
     acceleration[:, 1, 1] = base + more * vy * vy
     acceleration[:, 0, 1] = acceleration[:, 1, 0] = part * vy
+    return acceleration
+
+
+def process_noise(velocity: Floats, dt: float, motion: Motion) -> Floats:
+    """Return the (N, 4, 4) covariances that are added in `dt` [s], of any sign, at these velocities (N, 2)."""
+    acceleration = white_acceleration(velocity, motion)
     duration, lead = abs(dt), dt / 2 + math.copysign(motion.lag, dt)
     place = duration * (lead * lead + dt * dt / 12)  # dt^3 / 3 without a lag
     noise = np.empty((len(velocity), 4, 4))

@@ -40,6 +40,13 @@ AGE_MAX = NANOSECONDS
 
 
 
+LOST = 22 * NANOSECONDS // 100
+"""A sensor misses what it can see for so long [ns] once in ten thousand times (four scans at 20 Hz)."""
+
+HOPS = 10
+"""Detections before a speed across the sight counts as motion: of what is wide, like a bridge, the reflection hops from
+one end to the other."""
+
 EXTENT_KEPT = 0.95
 """Not every scan returns the whole body: an extent shrinks by no more than this factor a scan."""
 
@@ -165,22 +172,35 @@ def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Track
 def predicted(tracks: Tracks, t: int, p: Tracking) -> Tracks:
     """Return the tracks moved to `t`; existence fades with time, what has not been seen for too long is dropped."""
     dt = seconds(t - tracks.t)
-    motion = kalman.Motion(p.acceleration_psd, p.lateral_psd, p.standing_psd, p.odometry_drift, p.speed_lag)
     fading = existence.faded(tracks.existence, dt, p.persistence_half_life)
     keep = (t - tracks.updated <= nanoseconds(p.unseen_time)) & (fading >= p.delete_existence)
     rows = _Rows(
         tracks.id, tracks.state, tracks.cov, fading, tracks.updated, tracks.hits, tracks.moved, tracks.extent,
         tracks.suspect,
     )[keep]  # fmt: skip
-    rows.state, rows.cov = kalman.predict(rows.state, rows.cov, dt, motion)
+    rows.state, rows.cov = kalman.predict(rows.state, rows.cov, dt, motion(p))
     return rows.frozen(t)
+
+
+def motion(p: Tracking) -> kalman.Motion:
+    """Return how the tracks may move."""
+    return kalman.Motion(p.acceleration_psd, p.lateral_psd, p.standing_psd, p.odometry_drift, p.speed_lag)
+
+
+def since_heard(tracks: Tracks, p: Tracking) -> Floats:
+    """Return the covariance (N, 2, 2) [m^2/s^2] of the velocity that prediction alone has added since the newest
+    detection of each track: less it, the velocity is known as well as it was then.
+    """
+    unheard = np.abs(tracks.t - tracks.updated) / NANOSECONDS
+    return kalman.white_acceleration(tracks.state[:, 2:], motion(p)) * unheard[:, None, None]
 
 
 def _unanswered(tracks: Tracks, expected: kalman.Expected, seen: Observation, missed: Bools) -> Bools:
     """Return which well-known tracks were missed in a direction from which nothing came back at all."""
     quiet = missed & trust.mature(tracks) & ~tracks.suspect & (not seen.from_objects)
     if np.count_nonzero(quiet):
-        quiet[quiet] = silence.silent(expected.z[quiet, 1], expected.z[quiet, 0], seen.found.z[:, 1])
+        quiet[quiet] = silence.silent(
+            expected.z[quiet, 1], expected.z[quiet, 0], seen.found.z[:, 1], seen.sensor.half_angle)
     return np.asarray(quiet)
 
 
@@ -295,11 +315,13 @@ class _Rows:
 def _corrected(tracks: Tracks, expected: kalman.Expected, found: Detections, hit: Ints, used: Ints) -> _Rows:
     """Update the tracks in rows `hit`, each by one of the detections in rows `used`."""
     state, cov, updated, hits = tracks.state.copy(), tracks.cov.copy(), tracks.updated.copy(), tracks.hits.copy()
+    # Out of view the place became a guess as wide as a lane: what is found there now may be anything, once more.
+    returns = tracks.t - updated[hit] > LOST
     moved, extent = tracks.moved.copy(), tracks.extent.copy()
     rows = kalman.Expected(expected.z[hit], expected.jacobian[hit], expected.spread[hit])
     state[hit], cov[hit] = kalman.update(state[hit], cov[hit], rows, found.z[used], found.variance[used])
     updated[hit] = tracks.t
-    hits[hit] += 1
+    hits[hit] = np.where(returns, 1, hits[hit] + 1)
     extent[hit] = np.maximum(found.extent[used], EXTENT_KEPT * extent[hit])
     return _Rows(tracks.id, state, cov, tracks.existence, updated, hits, moved, extent, tracks.suspect)
 
@@ -315,9 +337,15 @@ def _newborn(seen: Observation, rows: Ints, density: Floats, births: Ints, p: Tr
     )  # fmt: skip
 
 
-def _moving(velocity: Floats, cov: Floats, p: Tracking) -> Bools:
-    """Return what is faster than `moving_speed` by three standard deviations."""
-    square = np.sum(velocity * velocity, axis=1)
+def _moving(velocity: Floats, cov: Floats, hits: Ints, p: Tracking) -> Bools:
+    """Return what is faster than `moving_speed` by three standard deviations.
+
+    Of what was seen seldom only the speed counts that is known best, along the line of sight.
+    """
+    axes = np.linalg.eigh(cov[:, 2:, 2:])[1]
+    best = axes[:, :, 0] * np.sum(axes[:, :, 0] * velocity, axis=1)[:, None]
+    velocity = np.where((hits < HOPS)[:, None], best, velocity)
+    square = np.maximum(np.sum(velocity * velocity, axis=1), 1e-12)
     spread = np.sum(velocity * (cov[:, 2:, 2:] @ velocity[:, :, None])[:, :, 0], axis=1) / square
     return np.asarray(np.sqrt(square) - 3 * np.sqrt(np.maximum(spread, 0.0)) > p.moving_speed)
 
@@ -335,5 +363,5 @@ def _bounded(tracks: _Rows, p: Tracking) -> _Rows:
     v = tracks.state[still, 2:]
     rows = still[v[:, 0] ** 2 + v[:, 1] ** 2 > p.moving_speed * p.moving_speed]
     if len(rows):
-        tracks.moved[rows] = _moving(tracks.state[rows, 2:], tracks.cov[rows], p)
+        tracks.moved[rows] = _moving(tracks.state[rows, 2:], tracks.cov[rows], tracks.hits[rows], p)
     return tracks

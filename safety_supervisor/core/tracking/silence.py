@@ -75,10 +75,15 @@ Ahead = tuple[tuple[int, Mode, int], ...]
 """Tracks in ego's way: what each may ask for when it vanishes, and after how many silent scans."""
 
 
-def silent(azimuth: Floats, distance: Floats, heard: Floats) -> Bools:
-    """Return which expected bearings (N,) [rad] at a `distance` [m] nothing was heard from."""
+def silent(azimuth: Floats, distance: Floats, heard: Floats, view: float = np.inf) -> Bools:
+    """Return which expected bearings (N,) [rad] at a `distance` [m] nothing was heard from.
+
+    A direction of which a part is outside of the sensor's `view` to each side [rad] cannot be told silent: a body there
+    is seen, if at all, by the other part of it.
+    """
     half = WINDOW + BODY / np.maximum(distance, BODY)
-    return np.asarray(~(np.abs(azimuth[:, None] - heard) <= half[:, None]).any(axis=1))
+    heard_there = (np.abs(azimuth[:, None] - heard) <= half[:, None]).any(axis=1)
+    return np.asarray(~heard_there & (np.abs(azimuth) + half <= view))
 
 
 def followed(known: tuple[Direction, ...], now: Silent, ahead: Ahead) -> tuple[Direction, ...]:
