@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from safety_supervisor.core.assessment.situation import COMFORT_STOP, FIRM_STOP
 from safety_supervisor.core.assessment.threats import _pet
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
+from safety_supervisor.core.tracking import kalman
 from safety_supervisor.core.world import Code, Echo, Mode, Tracks, Verdict
 
 NAN, INF = float("nan"), float("inf")
@@ -103,6 +105,21 @@ def test_uncertainty_and_age_take_their_worst_end():
     back = 0.1 * (20.0 - 15.0) - (ego_distance(20.0, response=RESPONSE + 0.1) - ego_distance(20.0))
     assert aged == pytest.approx(sure + back, abs=1e-6)
     assert aged < sure
+
+
+def test_what_the_object_may_have_done_since_it_was_heard_counts_once():
+    """Age gives it the time to brake; the doubt that prediction adds to its speed is the same braking once more."""
+    p, age, sigma = CONFIG.tracking, 0.2, 0.3
+    grown = p.acceleration_psd * age * 15.0**2 / (15.0**2 + 2.0**2)
+    near = pytest.approx(judge(lead(60.0, 15.0, speed_sigma=sigma, age=age)).margin, abs=0.02)
+    now = math.sqrt(sigma * sigma + grown + (p.standing_psd * age) * 4.0 / (15.0**2 + 4.0))
+    assert judge(lead(60.0, 15.0, speed_sigma=now, age=age)).margin != near
+    heard = judge(lead(60.0, 15.0, speed_sigma=now, age=age)).margin
+    slower, own = 15.0 - E.sigma_k * sigma, max(E.object_brake_max, E.assumed_brake)
+    aged = judge(lead(60.0, 15.0, age=age)).margin
+    assert heard == pytest.approx(aged - (15.0**2 - slower**2) / (2 * own), abs=0.05)
+    twice = 15.0 - E.sigma_k * now
+    assert heard > aged - (15.0**2 - twice**2) / (2 * own) + 1.0  # the control: counted twice
 
 
 def test_an_oncoming_object_is_worse_than_a_standing_one_and_one_that_leaves_is_better():
@@ -201,8 +218,18 @@ def test_what_never_moved_far_away_only_caps_the_speed():
     assert result.demand == Mode.SPEED_CAP
     profile = (RESPONSE, 0.0, *GRIP)
     assert result.speed_cap <= float(speed_for_distance(A.static_range, *profile)) + 1e-9
+    late = lead(A.static_range + 5.0, 0.0, moved=False, age=0.1)
+    room = A.static_range - 30.0 * 0.1  # ego has come so much nearer when it is seen there
+    assert judge(late, speed=30.0, reach=200.0).speed_cap <= float(speed_for_distance(room, *profile)) + 1e-9
     assert demand(replace(far, moved=[True]), speed=30.0, reach=200.0) == Mode.EMERGENCY_STOP
     assert demand(lead(A.static_range - 5.0, 0.0, moved=False), speed=30.0, reach=200.0) == Mode.EMERGENCY_STOP
+
+
+def test_a_sign_that_leaves_the_view_from_below_does_not_come_nearer_unseen():
+    gone = lead(A.static_range - 5.0, 0.0, moved=False, age=0.3)
+    assert judge(gone, speed=30.0, reach=200.0).demand == Mode.SPEED_CAP
+    seen = lead(A.static_range - 5.0, 0.0, moved=False, age=0.1)  # and the control: seen within the range
+    assert judge(seen, speed=30.0, reach=200.0).demand == Mode.EMERGENCY_STOP
 
 
 # --- who is in the way ----------------------------------------------------------------------------------------------
@@ -594,6 +621,43 @@ def test_who_swerves_towards_ego_on_a_straight_road_counts_and_who_follows_a_ben
     tight = config({"corridor.oncoming_sigma_k": 0.0, "corridor.lateral_prediction": 2.0})
     inside = replace(tracks, state=np.array([[radius * np.sin(angle), radius * (1 - np.cos(angle)), -15.0, -5.0]]))
     assert rate(objects_of(inside, (), bend, tight), bend.path, bend, tight).demand[0] == Mode.EMERGENCY_STOP
+
+
+def test_two_reflections_of_one_body_are_heard_together():
+    coasting = lead(13.0, 15.0, age=0.35, speed_sigma=0.9)
+    seen = lead(13.2, 15.0, y=1.0, age=0.05, speed_sigma=0.3)
+    assert judge(coasting, speed=15.0).margin < 0
+    assert judge(together(coasting, seen), speed=15.0).margin > 0
+    older = lead(13.2, 15.0, y=1.0, age=0.35, speed_sigma=0.3)  # the control: nobody has heard of it since
+    assert judge(together(coasting, older), speed=15.0).margin < judge(together(coasting, seen), speed=15.0).margin - 1
+
+
+def unheard(age=1.5, y=-2.6, vy=0.4, speed=12.0, x=-1.0, noise=0.3):
+    """Traffic that left the view beside ego `age` ago, `noise` [m/s] of it lateral speed: where it is believed now."""
+    p = CONFIG.tracking
+    state = np.array([[FRONT + x, y + vy * age, speed, vy]])
+    then = np.diag([0.01, 0.01, noise * noise, noise * noise])[None]
+    motion = kalman.Motion(p.acceleration_psd, p.lateral_psd, p.standing_psd, p.odometry_drift)
+    _, cov = kalman.predict(state, then, age, motion)
+    return replace(lead(x, speed, age=age), state=state, cov=cov)
+
+
+def test_traffic_that_left_the_view_beside_stays_in_its_lane():
+    """Its reflection wandered: no lateral speed that is sure, and no width that grows while nobody looks."""
+    gone = unheard()
+    o = objects_of(gone, (), situation(12.0), CONFIG)
+    assert o.position[0] == pytest.approx([FRONT - 1.0, -2.6])
+    assert o.cov[0, 1, 1] == pytest.approx(0.01, abs=1e-3)
+    assert o.cov[0, 0, 0] == pytest.approx(gone.cov[0, 0, 0])
+    for other in (
+        unheard(vy=0.9, noise=0.1),  # it surely came nearer
+        unheard(age=0.1),  # it has just been seen
+        unheard(x=30.0),  # far ahead, where it would be seen
+        unheard(speed=0.5),  # it does not drive along
+    ):
+        o = objects_of(other, (), situation(12.0), CONFIG)
+        assert np.array_equal(o.position[0], other.state[0, :2])
+        assert np.array_equal(o.cov[0], other.cov[0])
 
 
 def test_two_reflections_of_one_body_have_one_speed():

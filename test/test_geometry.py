@@ -34,14 +34,26 @@ NAN, INF = float("nan"), float("inf")
 
 
 def meet(
-    path, *points, velocity=(0.0, 0.0), cov=None, slack=SLACK, reach_in=0.0, k=0.0, shrink=0.0, known=INF, speed=20.0
+    path, *points, velocity=(0.0, 0.0), cov=None, slack=SLACK, reach_in=0.0, k=0.0, shrink=0.0, known=INF, speed=20.0,
+    since=None,
 ):
     """Contacts of points that all have the same velocity and covariance."""
     n = len(points)
     position = np.array(points, float).reshape(n, 2)
     cov = np.zeros((4, 4)) if cov is None else cov
     return contacts(path, position, np.tile(velocity, (n, 1)).astype(float), np.tile(cov, (n, 1, 1)), HALF,
-                    np.full(n, slack), np.full(n, reach_in), Lateral(k, shrink, known), speed)
+                    np.full(n, slack), np.full(n, reach_in), Lateral(k, shrink, known), speed,
+                    np.tile(np.zeros((2, 2)) if since is None else since, (n, 1, 1)), np.full(n, 0.05))
+
+
+def test_the_speed_was_known_better_when_it_was_heard():
+    path, cov = straight_path(), np.diag([0.0, 0.0, 0.5, 0.2])
+    met = meet(path, (30.0, 0.0), velocity=(10.0, 0.0), cov=cov, since=np.diag([0.41, 0.2]))
+    assert met.speed_sigma[0] == pytest.approx(np.sqrt(0.5))
+    assert met.heard_sigma[0] == pytest.approx(0.3)
+    assert met.age[0] == 0.05
+    more = meet(path, (30.0, 0.0), velocity=(10.0, 0.0), cov=cov, since=np.diag([0.6, 0.2]))
+    assert more.heard_sigma[0] == 0.0  # rounding never makes it the root of a negative number
 
 
 # --- footprint and angles -------------------------------------------------------------------------------------------

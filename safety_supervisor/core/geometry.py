@@ -156,6 +156,10 @@ class Contacts:
     """(N,) standard deviation of the object's position along the path [m]."""
     speed_sigma: Floats
     """(N,) standard deviation of `along` [m/s]."""
+    heard_sigma: Floats
+    """(N,) the same at the time of the newest detection [m/s]."""
+    age: Floats
+    """(N,) age of that detection [s]."""
     lateral_sigma: Floats
     """(N,) standard deviation of `lateral` [m]."""
     sure: Floats
@@ -183,13 +187,16 @@ def contacts(
     reach_in: Floats,
     trust: Lateral,
     speed: float,
+    since: Floats,
+    age: Floats,
 ) -> Contacts:
     """Return where the body swept along `path` first meets each object; what is beside the body now is left out.
 
     `position`, `velocity` (N, 2) in odom with joint covariance `cov` (N, 4, 4); the corridor is `body` [m] to each side
     and as much more as the larger of `slack` (N,) [m] and some standard deviations of the object's lateral position and
     of the path's own; `reach_in` (N,) seconds of the object's motion toward the path count, as far as `trust` goes and
-    no longer than an ego at `speed` [m/s] needs to get or stop there.
+    no longer than an ego at `speed` [m/s] needs to get or stop there. `since` (N, 2, 2) is what was added to the
+    covariance of the velocity since the newest detection, which is `age` (N,) [s] old.
     """
     cos, sin = np.cos(path.heading), np.sin(path.heading)
     blocks = _blocks(cov)
@@ -220,11 +227,14 @@ def contacts(
     along = c[0] * vx + s[0] * vy
     directions = np.array([c[0], -s[0], -s[1]]), np.array([s[0], c[0], c[1]])
     place, moves = _spread(tuple(part[:, None] for part in blocks), *directions)
+    x, y = directions[0][0], directions[1][0]
+    added = since[:, 0, 0] * x * x + 2 * since[:, 0, 1] * x * y + since[:, 1, 1] * y * y
+    heard = np.sqrt(np.maximum(moves[0] * moves[0] - added, 0.0))
     across, drift = trust.speed(c * vy - s * vx, moves[1:]) * (reach_in > 0)
     sure = np.empty((len(position), 2))
     sure[:, 0], sure[:, 1] = c[0] * along - s[0] * across, s[0] * along + c[0] * across
     offset, near = left[rows, both], both[1]
-    return Contacts(met, offset[0], along, place[0], moves[0], place[1], sure,
+    return Contacts(met, offset[0], along, place[0], moves[0], heard, age, place[1], sure,
                     path.s[near] + ahead[rows, near], offset[1], drift)
 
 

@@ -39,7 +39,8 @@ def caps(
     if np.count_nonzero(far):
         nearest = float(rated.met.gap[far].min())
         text = f"what never moved stands {nearest:.0f} m ahead, at {limit:g} m there must be room to stop"
-        options.append((reading(limit), Code.CLEAR_DISTANCE, text))
+        since = v * float(o.age[far].min())  # there it is seen, and judged only then
+        options.append((reading(limit - since), Code.CLEAR_DISTANCE, text))
     reasons = [
         (Mode.SPEED_CAP, Reason(code, f"{fastest:.1f} m/s is above {cap:.1f} m/s: {text}"))
         for cap, code, text in options

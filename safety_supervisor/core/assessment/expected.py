@@ -54,7 +54,7 @@ def expected_motion(o: Objects, met: Contacts, path: Path, situation: Situation,
     matters = np.isfinite(gap) & ((conflict | met.hit) if situation.braking else conflict)
     room = np.where(np.isfinite(gap), gap - o.clearance, 0.0)
     closing = np.maximum(v - object_speed, 0.0)
-    wait = config.timing.actuation_delay + o.age
+    wait = config.timing.actuation_delay + met.age
     comfort = _required(closing, room, wait + f.comfort_deceleration / (2 * f.comfort_jerk))
     firm = _required(closing, room, wait + f.firm_deceleration / (2 * f.firm_jerk))
     demand = np.where(comfort > x.cap_threshold, SPEED_CAP, NOMINAL)

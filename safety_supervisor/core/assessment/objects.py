@@ -10,10 +10,15 @@ import numpy as np
 from safety_supervisor.core.assessment.situation import Situation
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import Contacts, Lateral, Path, arc_points, contacts
+from safety_supervisor.core.tracking import since_heard
 from safety_supervisor.core.world import NANOSECONDS, Arc, Bools, Echo, Floats, Ints, Odometry, Tracks, seconds
 
 FLANK_SPEED = 5.0
 """Faster than this [m/s] is traffic, not somebody who crosses on foot."""
+UNHEARD = 0.15
+"""What was heard within this time [s] has hardly moved since."""
+SWERVES = 2.5
+"""Standard deviations from which a lateral speed was one, and not the wander of a reflection along a flank."""
 TREND_SPAN = 0.3
 """Longest time between two ticks from which an acceleration is read [s]."""
 CONFIRMED_HITS = 1_000_000
@@ -63,6 +68,8 @@ class Objects:
     """(N,) least lateral distance to ego's body that counts as clear [m]."""
     trend: Floats
     """(N, 2) acceleration in odom, without what is only noise [m/s^2]."""
+    since: Floats
+    """(N, 2, 2) covariance of the velocity that was added since the newest detection [m^2/s^2]."""
 
     near: Bools = field(init=False)
     """(N,) rows of ultrasonic arcs."""
@@ -81,6 +88,7 @@ class Objects:
             self.row[rows], self.position[rows], self.velocity[rows], self.cov[rows], self.existence[rows],
             self.suspect[rows], self.static[rows], self.hits[rows], self.age[rows], self.approach[rows],
             self.keep[rows], self.clearance[rows], self.slack[rows], self.trend[rows],
+            self.since[rows],
         )  # fmt: skip
 
 
@@ -102,7 +110,8 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
     # Where the plan itself comes to rest, it may come a little closer than where it drives past.
     rests = bool(situation.path.speed[-1] < config.arbitration.standstill_speed)
     keep = near.stop_distance - (near.approach_tolerance if rests else 0.0)
-    rows, points, approach = [np.arange(len(tracks))], [tracks.state[:, :2]], [np.zeros(len(tracks))]
+    place, cov = _settled(tracks, ego, config)
+    rows, points, approach = [np.arange(len(tracks))], [place], [np.zeros(len(tracks))]
     for i, arc in enumerate(arcs):
         if _counts(arc) and abs(ego.speed) <= near.speed_max:
             low = arc.range - config.envelope.sigma_k * arc.range_sigma if arc.echo is Echo.OBJECT else 0.0
@@ -116,14 +125,15 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
     c, m = config.corridor, len(tracks)
     width = c.margin + np.maximum(c.object_half_width, tracks.extent[:, 0])
     trend = trends(tracks, situation.before, c.lateral_speed_sigma_k)
-    of_tracks = (rows[0], points[0], tracks.state[:, 2:], tracks.cov, tracks.existence, tracks.suspect, ~tracks.moved,
-                 tracks.hits, age, approach[0], np.zeros(m), np.full(m, config.expected.clearance), width, trend)
+    of_tracks = (rows[0], points[0], tracks.state[:, 2:], cov, tracks.existence, tracks.suspect, ~tracks.moved,
+                 tracks.hits, age, approach[0], np.zeros(m), np.full(m, config.expected.clearance), width, trend,
+                 since_heard(tracks, config.tracking))
     if not n:
         return Objects(*of_tracks)
     none, kept = np.zeros(n, np.bool_), np.full(n, keep)
     of_arcs = (np.concatenate(rows[1:]), np.concatenate(points[1:]), np.zeros((n, 2)), np.zeros((n, 4, 4)), np.ones(n),
                none, none, np.full(n, CONFIRMED_HITS), np.full(n, situation.ego_age), np.concatenate(approach[1:]),
-               kept, kept, np.full(n, near.lateral_margin), np.zeros((n, 2)))
+               kept, kept, np.full(n, near.lateral_margin), np.zeros((n, 2)), np.zeros((n, 2, 2)))
     return Objects(*(np.concatenate(both) for both in zip(of_tracks, of_arcs, strict=True)))
 
 
@@ -161,7 +171,8 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
     In a bend its lateral motion does not count: a track of constant velocity lags behind who follows the road.
     """
     c = config.corridor
-    reach_in = np.where(_flank(o, ego, config), min(c.flank_prediction, c.lateral_prediction), c.lateral_prediction)
+    flank = _flank(o.position, o.velocity, ego, config)
+    reach_in = np.where(flank, min(c.flank_prediction, c.lateral_prediction), c.lateral_prediction)
     reach_in = np.where(o.near | (o.hits < c.lateral_hits), 0.0, reach_in)
     lateral = Lateral(c.lateral_sigma_k, c.lateral_speed_sigma_k, c.lateral_speed_sigma_max)
     met = _meets(o, o.slack, reach_in, lateral, path, ego, config)
@@ -183,7 +194,7 @@ def _meets(
     o: Objects, slack: Floats, reach_in: Floats, lateral: Lateral, path: Path, ego: Odometry, config: Config
 ) -> Contacts:
     half = config.vehicle.width / 2
-    return contacts(path, o.position, o.velocity, o.cov, half, slack, reach_in, lateral, abs(ego.speed))
+    return contacts(path, o.position, o.velocity, o.cov, half, slack, reach_in, lateral, abs(ego.speed), o.since, o.age)
 
 
 def _bends(o: Objects, met: Contacts, path: Path) -> Bools:
@@ -194,9 +205,10 @@ def _bends(o: Objects, met: Contacts, path: Path) -> Bools:
 
 
 def _one_body(o: Objects, met: Contacts, config: Config) -> Contacts:
-    """Give a row whose speed is hardly known the speed of the sure row beside it: two reflections of one body.
+    """Give a row whose speed is hardly known what the sure row beside it knows: two reflections of one body.
 
-    They are as far ahead, less than a car's width apart, and their speeds agree.
+    They are as far ahead, less than a car's width apart, and their speeds agree. What is known is the speed and since
+    when: a body that is seen at one corner has not been out of sight since the other one was.
     """
     track = ~o.near & o.sound
     vague = (track & met.hit & (met.speed_sigma > SURE)).nonzero()[0]
@@ -212,14 +224,48 @@ def _one_body(o: Objects, met: Contacts, config: Config) -> Contacts:
     same &= np.abs(met.offset[vague, None] - met.offset[sure]) <= WIDTH
     same &= met.speed_sigma[sure] < met.speed_sigma[vague, None]
     of = sure[np.argmin(np.where(same, met.speed_sigma[sure], np.inf), axis=1)]
-    along, sigma, found = met.along.copy(), met.speed_sigma.copy(), same.any(axis=1)
-    along[vague[found]], sigma[vague[found]] = along[of[found]], sigma[of[found]]
-    return replace(met, along=along, speed_sigma=sigma)
+    to, source = vague[same.any(axis=1)], of[same.any(axis=1)]
+    known = [x.copy() for x in (met.along, met.speed_sigma, met.heard_sigma, met.age)]
+    for x in known:
+        x[to] = x[source]
+    return replace(met, along=known[0], speed_sigma=known[1], heard_sigma=known[2], age=known[3])
 
 
-def _flank(o: Objects, ego: Odometry, config: Config) -> Bools:
+def _settled(tracks: Tracks, ego: Odometry, config: Config) -> tuple[Floats, Floats]:
+    """Return position (M, 2) and covariance (M, 4, 4) in odom; of unheard traffic beside, across as last heard.
+
+    What drives beside ego leaves the view of its sensors with the lateral speed of a reflection that wandered. Unless
+    that was more than noise, it stays in its lane, and does not become as wide as both lanes while nobody looks.
+    """
+    position, cov = tracks.state[:, :2], tracks.cov
+    unheard = (tracks.t - tracks.updated) / NANOSECONDS
+    rows = ((unheard > UNHEARD) & _beside(position, ego, config)).nonzero()[0]
+    if not len(rows):
+        return position, cov
+    cos, sin = math.cos(ego.yaw), math.sin(ego.yaw)
+    left, p, v, t = np.array([-sin, cos]), cov[rows], tracks.state[rows, 2:], unheard[rows]
+    drift, moves = v @ left, left @ p[:, 2:, 2:] @ left
+    q = left @ since_heard(tracks.take(rows), config.tracking) @ left
+    then = np.maximum(moves - q, 0.0)
+    both = left @ p[:, :2, 2:] @ left - t * then - q * t / 2
+    grown = 2 * t * both + t * t * then + q * t * t / 3 + config.tracking.odometry_drift * t
+    calm = np.abs(drift) <= SWERVES * np.sqrt(then)
+    calm &= np.abs(v @ (cos, sin)) > config.tracking.moving_speed
+    position, cov = position.copy(), cov.copy()
+    position[rows] -= np.where(calm, drift * t, 0.0)[:, None] * left
+    cov[rows, :2, :2] -= np.where(calm, np.maximum(grown, 0.0), 0.0)[:, None, None] * np.outer(left, left)
+    return position, cov
+
+
+def _beside(position: Floats, ego: Odometry, config: Config) -> Bools:
+    """Return who is near ego's front."""
+    ahead = config.vehicle.front
+    off = position - (ego.x + ahead * math.cos(ego.yaw), ego.y + ahead * math.sin(ego.yaw))
+    near = config.authority.near_range * config.authority.near_range
+    return np.asarray(off[:, 0] * off[:, 0] + off[:, 1] * off[:, 1] <= near)
+
+
+def _flank(position: Floats, v: Floats, ego: Odometry, config: Config) -> Bools:
     """Return the rows of traffic near by: what is seen of it is its flank, on which the reflection wanders."""
-    ahead, v = config.vehicle.front, o.velocity
-    off = o.position - (ego.x + ahead * math.cos(ego.yaw), ego.y + ahead * math.sin(ego.yaw))
-    near = off[:, 0] * off[:, 0] + off[:, 1] * off[:, 1] <= config.authority.near_range * config.authority.near_range
-    return np.asarray(near & (v[:, 0] * v[:, 0] + v[:, 1] * v[:, 1] > FLANK_SPEED * FLANK_SPEED))
+    fast = v[:, 0] * v[:, 0] + v[:, 1] * v[:, 1] > FLANK_SPEED * FLANK_SPEED
+    return np.asarray(_beside(position, ego, config) & fast)

@@ -67,12 +67,12 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     ])  # fmt: skip
     # What stands or drives ahead fails the worst case only within the stopping distance; there the path is no guess.
     oncoming, follows = met.along < -config.tracking.moving_speed, met.along > -config.tracking.moving_speed
-    reach = known_reach(path, situation, config)
+    reach, v = known_reach(path, situation, config), abs(situation.ego.speed)
     turned = turned_across(o, met, expected.travel, path)
-    gap, full = met.gap, authority(o, met, np.inf, config)
+    gap, full = met.gap, authority(o, met, np.inf, v, config)
     if np.count_nonzero(turned):
         gap = np.where(turned, expected.travel, gap)
-        full = np.where(turned, np.minimum(authority(o, replace(met, gap=gap), np.inf, config), FIRM_STOP), full)
+        full = np.where(turned, np.minimum(authority(o, replace(met, gap=gap), np.inf, v, config), FIRM_STOP), full)
     guess = gap > np.where(o.near | (~inside & follows), np.inf, reach)
     level = np.where(guess, np.minimum(full, SPEED_CAP), full)
     # Oncoming traffic beyond the known path follows a road that nobody here knows.
@@ -92,7 +92,7 @@ def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, co
     met = corridor_contacts(o, path, situation.ego, config)
     reach = _present_reach(situation, config)
     margin = np.where(met.gap <= reach, worst_case(o, met, situation, config), np.inf)
-    level = authority(o, met, reach, config)
+    level = authority(o, met, reach, abs(situation.ego.speed), config)
     demand = np.where(margin >= EPS, NOMINAL, np.minimum(np.where(spared, NOMINAL, EMERGENCY_STOP), level))
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
     nothing = Expectation(zero.astype(np.bool_), zero, demand, inf, inf)
@@ -141,9 +141,10 @@ def worst_state(o: Objects, met: Contacts, situation: Situation, config: Config)
     e, timing = situation.envelope, config.timing
     gap_off = e.sigma_k * np.maximum(met.gap_sigma, np.where(o.near, 0.0, e.gap_sigma_floor))
     bound = np.where(o.near, NEAR_BOUND, e.geometry_bound)
-    reading, speed_off = abs(situation.ego.speed), e.sigma_k * met.speed_sigma
-    gap, speed = worst_end(met.gap, gap_off, bound, reading, met.along, speed_off, o.age)
-    return gap, speed, o.age + timing.commit + timing.actuation_delay
+    # What prediction adds to the speed's uncertainty since then is the object's motion, and that counts as its worst.
+    reading, speed_off = abs(situation.ego.speed), e.sigma_k * met.heard_sigma
+    gap, speed = worst_end(met.gap, gap_off, bound, reading, met.along, speed_off, met.age)
+    return gap, speed, met.age + timing.commit + timing.actuation_delay
 
 
 def margin_of(
@@ -157,8 +158,9 @@ def margin_of(
     return np.asarray(np.where(o.near, near, far))
 
 
-def authority(o: Objects, met: Contacts, known: float, config: Config) -> Ints:
-    """Return the strongest mode each row may demand; where the path is only a guess, beyond `known` [m], a cap.
+def authority(o: Objects, met: Contacts, known: float, speed: float, config: Config) -> Ints:
+    """Return the strongest mode each row may demand of an ego at `speed` [m/s]; where the path is only a guess, beyond
+    `known` [m], a cap.
 
     Existence says that something is there, not where it will be: what has been seen a few times only must be in the
     corridor even at the far end of its lateral interval.
@@ -169,7 +171,9 @@ def authority(o: Objects, met: Contacts, known: float, config: Config) -> Ints:
     by_existence = np.where(o.existence >= a.emergency, EMERGENCY_STOP, by_existence)
     # Little existence is enough when near, but not together with few detections: clutter stands near too.
     close = (gap <= a.near_range) & (o.existence >= a.near_field) & (o.hits >= a.near_hits)
-    doubtful = (o.static & (gap > a.static_range)) | (gap > known) | (o.suspect & (gap > a.near_range))
+    # A sign that has left the view from below is still believed for a moment, and ego comes nearer meanwhile.
+    seen_at = gap + np.maximum(speed - met.along, 0.0) * met.age
+    doubtful = (o.static & (seen_at > a.static_range)) | (gap > known) | (o.suspect & (gap > a.near_range))
     surely = np.abs(met.lateral) + a.course_sigma_k * met.lateral_sigma <= config.vehicle.width / 2 + o.slack
     course = o.hits >= np.where(gap <= a.near_range, a.near_hits, a.course_hits)
     young = (o.hits < a.hits) | ~(course | surely)
