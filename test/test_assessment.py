@@ -649,6 +649,9 @@ def test_traffic_that_left_the_view_beside_stays_in_its_lane():
     assert o.position[0] == pytest.approx([FRONT - 1.0, -2.6])
     assert o.cov[0, 1, 1] == pytest.approx(0.01, abs=1e-3)
     assert o.cov[0, 0, 0] == pytest.approx(gone.cov[0, 0, 0])
+    young = replace(unheard(vy=0.9, noise=0.1), hits=[CONFIG.corridor.lateral_hits - 1])
+    o = objects_of(young, (), situation(12.0), CONFIG)
+    assert o.position[0] == pytest.approx([FRONT - 1.0, -2.6])  # at first reflections slide
     for other in (
         unheard(vy=0.9, noise=0.1),  # it surely came nearer
         unheard(age=0.1),  # it has just been seen

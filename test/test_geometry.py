@@ -13,6 +13,7 @@ from shapely.geometry import Point, Polygon
 
 from safety_supervisor.core.geometry import (
     BESIDE,
+    LAG,
     SAMPLES,
     Lateral,
     angle_difference,
@@ -54,6 +55,32 @@ def test_the_speed_was_known_better_when_it_was_heard():
     assert met.age[0] == 0.05
     more = meet(path, (30.0, 0.0), velocity=(10.0, 0.0), cov=cov, since=np.diag([0.6, 0.2]))
     assert more.heard_sigma[0] == 0.0  # rounding never makes it the root of a negative number
+
+
+def test_who_follows_a_bend_does_not_come_into_the_way():
+    """Its velocity is told late, so that it seems to drift out of the bend, over ego's lane."""
+    radius, v, at = 200.0, 15.0, 40.0
+    bend = path_of(plan(15.0, curvature=1 / radius), ego(15.0))
+    angle = at / radius
+    outside = radius + 3.2
+    x, y = outside * np.sin(angle), radius - outside * np.cos(angle)
+
+    def drift(late):
+        heading = angle - late
+        return meet(bend, (x, y), velocity=(v * np.cos(heading), v * np.sin(heading)), reach_in=2.0)
+
+    lag = LAG * v / radius
+    assert abs(drift(0.0).drift[0]) < 0.1  # along the road
+    inside = radius - 3.2
+    x, y = inside * np.sin(angle), radius - inside * np.cos(angle)
+    told = drift(0.8 * lag)
+    assert told.drift[0] == pytest.approx(0.0, abs=0.05)
+    assert not told.hit[0]
+    comes = drift(lag + 0.1)  # the control: more than the bend explains
+    assert comes.drift[0] == pytest.approx(-v * 0.1, abs=0.15)
+    assert comes.hit[0]
+    leaves = drift(-0.1)
+    assert leaves.drift[0] == pytest.approx(v * 0.1, abs=0.15)
 
 
 # --- footprint and angles -------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from safety_supervisor.core.tracking.association import (
     merged,
 )
 from safety_supervisor.core.tracking.ego import SensorPose, sensor_pose
-from safety_supervisor.core.tracking.radar import _moving
+from safety_supervisor.core.tracking.radar import HOPS, _moving
 from safety_supervisor.core.world import Odometry, RadarScan, Tracks, nanoseconds
 
 P = Tracking()
@@ -666,14 +666,21 @@ def test_who_comes_back_after_a_while_is_counted_anew():
     assert run(gap(5), 26).tracks.hits.tolist() == [1]
     assert run(gap(5), 30).tracks.hits.tolist() == [5]
 
+    def beside(k, t):  # at the edge of view it is lost at once
+        return [] if 20 <= k < 23 else [(12.0, 1.03, 0.0)]
+
+    narrow = config(front={"half_angle": 1.04})
+    assert run(beside, 24, conf=narrow).tracks.hits.tolist() == [1]
+    assert run(beside, 24, conf=config(front={"half_angle": 1.3})).tracks.hits.tolist() == [21]  # the control
+
 
 def test_a_reflection_that_hops_along_a_bridge_does_not_move():
     """Six metres wide, for a few scans the hops look like a speed across the sight."""
     velocity, cov = np.array([[0.2, -10.5]]), np.diag([0.1, 0.1, 0.2**2, 2.6**2])[None]
     turned = np.array([[-10.5, 0.2]]), np.diag([0.1, 0.1, 2.6**2, 0.2**2])[None]
     for v, spread in ((velocity, cov), turned):
-        assert not _moving(v, spread, np.array([6]), P)[0]
-        assert _moving(v, spread, np.array([20]), P)[0]  # the control: it goes on
+        assert not _moving(v, spread, np.array([HOPS - 1]), P)[0]
+        assert _moving(v, spread, np.array([HOPS]), P)[0]  # the control: it goes on
     assert _moving(np.array([[-4.0, 0.0]]), cov, np.array([1]), P)[0]  # Doppler tells at once
     assert not _moving(np.zeros((1, 2)), cov, np.array([20]), P)[0]
 

@@ -142,14 +142,14 @@ def test_control_a_suspected_reflection_goes_as_before():
 
 
 def silent_scan(track, azimuth, heard=()):
-    return Silent(np.array([track]), np.array([azimuth]), np.array(heard, float))
+    return Silent(np.array([track]), np.array([azimuth]), np.array(heard, float), np.array([50.0]))
 
 
 def test_directions_count_scans_and_keep_the_strongest_demand():
     known = ()
     for k in range(3):
         known = followed(known, silent_scan(7, 0.1 + 0.01 * k), ((7, FIRM if k == 1 else COMFORT, SCANS + k),))
-    assert known == (Direction(7, pytest.approx(0.12), 3, FIRM, SCANS),)
+    assert known == (Direction(7, pytest.approx(0.12), 3, FIRM, SCANS, 50.0),)
     assert not known[0].blocked
     assert Direction(7, 0.1, SCANS, FIRM, SCANS).blocked
     assert not Direction(7, 0.1, SCANS, FIRM).blocked
@@ -160,8 +160,16 @@ def test_directions_count_scans_and_keep_the_strongest_demand():
 def test_a_direction_outlives_its_track_until_something_comes_back_from_there():
     known = followed((), silent_scan(7, 0.1), ((7, FIRM, SCANS),))
     known = followed(known, Silent(heard=np.array([0.3])), ())
-    assert known == (Direction(7, 0.1, 2, FIRM, SCANS),)
-    assert followed(known, Silent(heard=np.array([0.1 + 0.9 * WINDOW])), ()) == ()
+    assert known == (Direction(7, 0.1, 2, FIRM, SCANS, 50.0),)
+    assert followed(known, Silent(heard=np.array([0.1 + WINDOW + 0.9 / 50.0])), ()) == ()
+    assert followed(known, Silent(heard=np.array([0.1 + WINDOW + 1.1 / 50.0])), ()) != ()
+
+
+def test_a_direction_is_not_silent_when_its_track_is_detected_elsewhere():
+    """Who overtakes leaves an empty road behind it."""
+    known = followed((), silent_scan(7, 0.1), ((7, FIRM, SCANS),))
+    assert followed(known, Silent(heard=np.array([0.4]), hit=np.array([7])), ()) == ()
+    assert followed(known, Silent(heard=np.array([0.4]), hit=np.array([8])), ()) != ()  # the control
 
 
 def test_directions_stand_in_the_order_of_their_tracks():
@@ -244,6 +252,9 @@ def test_who_walks_towards_the_way_is_in_it_too():
         return asks(lead(30.0, speed=0.0, y=4.0, vy=vy, moved=False, **keywords), speed=11.0)
 
     assert walker(-1.2)
+    far = CONFIG.authority.static_range
+    assert asks(lead(far - 1.0, speed=0.0, y=4.0, vy=-1.2, moved=False), speed=20.0)
+    assert not asks(lead(far + 1.0, speed=0.0, y=4.0, vy=-1.2, moved=False), speed=20.0)  # a sign leaves the view there
     assert not walker(1.2)
     assert not walker(-0.4)
     assert not walker(-1.2, speed_sigma=1.0)

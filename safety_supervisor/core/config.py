@@ -176,7 +176,7 @@ class Authority:
     near_field: float = param(0.9, "", 0.0, 1.0, "any stop, closer than near_range: time is short and speed is low")
     near_range: float = param(8.0, "m", 0.0, 50.0, "where the near-field authority holds")
     hits: int = param(2, "", 1, 50, "detections before a track may do more than cap; existence asks for as many")
-    course_hits: int = param(5, "", 1, 50, "before, its place is noise: it must surely be in the corridor")
+    course_hits: int = param(10, "", 1, 50, "before, its place is noise: it must surely be in the corridor")
     near_hits: int = param(4, "", 1, 50, "the same, closer than near_range")
     course_sigma_k: float = param(2.0, "", 0.0, 6.0, "surely: by this many sd of lateral position")
     static_range: float = param(65.0, "m", 10.0, 300.0, "never-moved returns beyond it may only cap the speed")

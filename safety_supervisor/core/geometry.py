@@ -21,6 +21,10 @@ END_STRETCH = 20.0
 """The curvature in which a plan is continued is its mean over this last stretch [m]."""
 BESIDE = 0.5
 """An object further behind the leading edge [m] and inside the corridor is beside the body: braking does not help."""
+LAG = 0.5
+"""A speed across the sight is told as late [s] as this."""
+BEND_STRETCH = 10.0
+"""A bend of the road is one over this length [m]."""
 MIN_STEP = 1e-3
 """Points closer than this [m] are one point; a stop may be written as two identical points."""
 
@@ -205,6 +209,9 @@ def contacts(
     ahead = cos * dx + sin * dy
     left = cos * dy - sin * dx
     sideways = cos * vy[:, None] - sin * vx[:, None]
+    # Who follows a bend seems to drift out of it, by what its velocity turns meanwhile.
+    turning = -LAG * _curvature(path) * (vx * vx + vy * vy)[:, None]
+    sideways -= np.minimum(np.maximum(sideways, np.minimum(turning, 0.0)), np.maximum(turning, 0.0))
     spread, doubt = _spread(tuple(part[:, :, None] for part in blocks), -sin, cos)
     toward = -np.sign(left) * trust.speed(sideways, doubt)
     closing = np.maximum(speed - cos * vx[:, None] - sin * vy[:, None], 0.5)
@@ -230,12 +237,19 @@ def contacts(
     x, y = directions[0][0], directions[1][0]
     added = since[:, 0, 0] * x * x + 2 * since[:, 0, 1] * x * y + since[:, 1, 1] * y * y
     heard = np.sqrt(np.maximum(moves[0] * moves[0] - added, 0.0))
-    across, drift = trust.speed(c * vy - s * vx, moves[1:]) * (reach_in > 0)
+    across, drift = trust.speed(sideways[rows, both], moves[1:]) * (reach_in > 0)
     sure = np.empty((len(position), 2))
     sure[:, 0], sure[:, 1] = c[0] * along - s[0] * across, s[0] * along + c[0] * across
     offset, near = left[rows, both], both[1]
     return Contacts(met, offset[0], along, place[0], moves[0], heard, age, place[1], sure,
                     path.s[near] + ahead[rows, near], offset[1], drift)
+
+
+def _curvature(path: Path) -> Floats:
+    """Return the curvature (S,) [1/m] of the path around each sample, jitter of a plan's points left out."""
+    half = BEND_STRETCH / 2
+    to = np.interp(path.s + half, path.s, path.heading)
+    return np.asarray((to - np.interp(path.s - half, path.s, path.heading)) / BEND_STRETCH)
 
 
 Blocks = tuple[Floats, ...]

@@ -9,7 +9,7 @@ import numpy as np
 
 from safety_supervisor.core.assessment.situation import Situation
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.geometry import Contacts, Lateral, Path, arc_points, contacts
+from safety_supervisor.core.geometry import LAG, Contacts, Lateral, Path, arc_points, contacts
 from safety_supervisor.core.tracking import since_heard
 from safety_supervisor.core.world import NANOSECONDS, Arc, Bools, Echo, Floats, Ints, Odometry, Tracks, seconds
 
@@ -17,6 +17,8 @@ FLANK_SPEED = 5.0
 """Faster than this [m/s] is traffic, not somebody who crosses on foot."""
 UNHEARD = 0.15
 """What was heard within this time [s] has hardly moved since."""
+SURELY = 0.25
+"""What is within this share of ego's half width is in the way of whoever comes, however badly its place is known."""
 SWERVES = 2.5
 """Standard deviations from which a lateral speed was one, and not the wander of a reflection along a flank."""
 TREND_SPAN = 0.3
@@ -24,7 +26,7 @@ TREND_SPAN = 0.3
 CONFIRMED_HITS = 1_000_000
 """Stands for an arc, whose confirmation is the business of its own filter."""
 
-BEND = 1.0
+BEND = 0.5
 """Lateral acceleration of who follows the road [m/s^2] above which it is a bend."""
 FOLLOWS = 5.0
 """... and above which nobody follows it in ordinary traffic."""
@@ -168,7 +170,8 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
     """Return where the corridor meets each row; of a row that is not sound it is not known where (NaN).
 
     Whoever comes towards ego must surely be in the way: two speeds add up, so that an error would cost an emergency.
-    In a bend its lateral motion does not count: a track of constant velocity lags behind who follows the road.
+    In a bend its lateral motion does not count: a track of constant velocity lags behind who follows the road; nor
+    beyond the end of the plan, where nobody knows how the road bends.
     """
     c = config.corridor
     flank = _flank(o.position, o.velocity, ego, config)
@@ -179,8 +182,9 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
     coming = met.hit & (met.along < -config.tracking.moving_speed) & ~o.near & o.sound
     if coming.any():
         k = c.oncoming_sigma_k
-        narrow = np.maximum(o.slack - k * met.lateral_sigma, 0.0)[coming]
-        lateral = Lateral(0.0, max(k, c.lateral_speed_sigma_k), c.lateral_speed_sigma_max)
+        core = (SURELY - 1) * config.vehicle.width / 2
+        narrow = np.maximum(o.slack - k * met.lateral_sigma, core)[coming]
+        lateral = Lateral(-k, max(k, c.lateral_speed_sigma_k), c.lateral_speed_sigma_max)
         swerves = np.where(_bends(o, met, path), 0.0, reach_in)[coming]
         surely = _meets(o.take(coming), narrow, swerves, lateral, path, ego, config)
         gap = met.gap.copy()
@@ -198,10 +202,16 @@ def _meets(
 
 
 def _bends(o: Objects, met: Contacts, path: Path) -> Bools:
-    """Tell which rows have a bend of the path before them that their speed can follow."""
-    turn = np.abs(np.interp(met.station, path.s, path.heading) - path.heading[0]) / np.maximum(met.station, 1.0)
+    """Tell which rows have a bend of the path before or behind them that their speed can follow, or an unknown way.
+
+    Behind an oncoming one is what it has just come through, beyond the end of the plan nobody knows the road.
+    """
+    behind = met.station + LAG * np.abs(met.along)
+    to, here, end = np.interp([met.station, np.zeros_like(behind), behind], path.s, path.heading)
+    turn = np.abs(to - here) / np.maximum(met.station, 1.0)
+    turn = np.maximum(turn, np.abs(end - to) / np.maximum(behind - met.station, 1.0))
     sideways = (o.velocity * o.velocity).sum(axis=1) * turn
-    return np.asarray((sideways > BEND) & (sideways <= FOLLOWS))
+    return np.asarray(((sideways > BEND) & (sideways <= FOLLOWS)) | (behind > path.length))
 
 
 def _one_body(o: Objects, met: Contacts, config: Config) -> Contacts:
@@ -249,7 +259,7 @@ def _settled(tracks: Tracks, ego: Odometry, config: Config) -> tuple[Floats, Flo
     then = np.maximum(moves - q, 0.0)
     both = left @ p[:, :2, 2:] @ left - t * then - q * t / 2
     grown = 2 * t * both + t * t * then + q * t * t / 3 + config.tracking.odometry_drift * t
-    calm = np.abs(drift) <= SWERVES * np.sqrt(then)
+    calm = (np.abs(drift) <= SWERVES * np.sqrt(then)) | (tracks.hits[rows] < config.corridor.lateral_hits)
     calm &= np.abs(v @ (cos, sin)) > config.tracking.moving_speed
     position, cov = position.copy(), cov.copy()
     position[rows] -= np.where(calm, drift * t, 0.0)[:, None] * left

@@ -43,7 +43,7 @@ AGE_MAX = NANOSECONDS
 LOST = 22 * NANOSECONDS // 100
 """A sensor misses what it can see for so long [ns] once in ten thousand times (four scans at 20 Hz)."""
 
-HOPS = 10
+HOPS = 20
 """Detections before a speed across the sight counts as motion: of what is wide, like a bridge, the reflection hops from
 one end to the other."""
 
@@ -148,7 +148,7 @@ def step(before: Belief, seen: Observation, births: Ints, next_id: int, p: Track
     missed &= ~quiet
     odds[missed] += existence.miss_gain(p)
     fit = _fit(tracks, expected, seen, visible, hit, pairs.distance[chosen], quiet, p)
-    known = _corrected(tracks, expected, seen.found, hit, used)
+    known = _corrected(tracks, expected, seen.found, hit, used, visible)
     known.existence = np.minimum(existence.probability(odds), p.existence_max)
     known.suspect = tracks.suspect.copy()  # whoever sees it judges it
     known.suspect[hit] = ghosts.suspects(
@@ -219,7 +219,8 @@ def _fit(
     return Fit(
         float(distance @ judged), int(np.count_nonzero(judged)),
         np.bincount(sector[:known], minlength=count), np.bincount(sector[known:], minlength=count),
-        silence.Silent(tracks.id[quiet], expected.z[quiet, 1], seen.found.z[:, 1]),
+        silence.Silent(
+            tracks.id[quiet], expected.z[quiet, 1], seen.found.z[:, 1], expected.z[quiet, 0], tracks.id[hit]),
     )  # fmt: skip
 
 
@@ -312,11 +313,13 @@ class _Rows:
         )  # fmt: skip
 
 
-def _corrected(tracks: Tracks, expected: kalman.Expected, found: Detections, hit: Ints, used: Ints) -> _Rows:
+def _corrected(
+    tracks: Tracks, expected: kalman.Expected, found: Detections, hit: Ints, used: Ints, visible: Bools
+) -> _Rows:
     """Update the tracks in rows `hit`, each by one of the detections in rows `used`."""
     state, cov, updated, hits = tracks.state.copy(), tracks.cov.copy(), tracks.updated.copy(), tracks.hits.copy()
     # Out of view the place became a guess as wide as a lane: what is found there now may be anything, once more.
-    returns = tracks.t - updated[hit] > LOST
+    returns = tracks.t - updated[hit] > np.where(visible[hit], LOST, nanoseconds(silence.UNSEEN))
     moved, extent = tracks.moved.copy(), tracks.extent.copy()
     rows = kalman.Expected(expected.z[hit], expected.jacobian[hit], expected.spread[hit])
     state[hit], cov[hit] = kalman.update(state[hit], cov[hit], rows, found.z[used], found.variance[used])

@@ -51,6 +51,10 @@ class Silent:
     """(S,) where each was expected [rad]."""
     heard: Floats = field(default_factory=lambda: np.zeros(0))
     """(M,) azimuths of all detections [rad]."""
+    distance: Floats = field(default_factory=lambda: np.zeros(0))
+    """(S,) how far away each was expected [m]."""
+    hit: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(H,) tracks that the scan did detect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Direction:
     """What it may ask for while nobody sees it; NOMINAL where it was not in ego's way."""
     patience: int = PATIENCE
     """Silent scans before it asks."""
+    distance: float = np.inf
+    """How far away it was expected [m]."""
 
     @property
     def blocked(self) -> bool:
@@ -87,18 +93,22 @@ def silent(azimuth: Floats, distance: Floats, heard: Floats, view: float = np.in
 
 
 def followed(known: tuple[Direction, ...], now: Silent, ahead: Ahead) -> tuple[Direction, ...]:
-    """Return the silent directions after one scan; one outlives its track, until something comes back from there."""
-    place = dict(zip(now.id.tolist(), now.azimuth.tolist(), strict=True))
+    """Return the silent directions after one scan.
+
+    One outlives its track, until something comes back from there, or the track itself is detected elsewhere.
+    """
+    where = zip(now.azimuth.tolist(), now.distance.tolist(), strict=True)
+    place = dict(zip(now.id.tolist(), where, strict=True))
     asks = {i: (demand, patience) for i, demand, patience in ahead}
     old = {d.id: d for d in known}
-    gone = [d for d in known if d.id not in place]
-    quiet = silent(np.array([d.azimuth for d in gone]), np.full(len(gone), np.inf), now.heard)
+    gone = [d for d in known if d.id not in place and d.id not in now.hit]
+    quiet = silent(np.array([d.azimuth for d in gone]), np.array([d.distance for d in gone]), now.heard)
     lasting = [replace(d, scans=d.scans + 1) for d, still in zip(gone, quiet, strict=True) if still]
-    for i, azimuth in place.items():
+    for i, (azimuth, distance) in place.items():
         before = old.get(i, Direction(i, azimuth, 0))
         demand, patience = asks.get(i, (before.demand, before.patience))
         lasting.append(Direction(
-            i, azimuth, before.scans + 1, max(before.demand, demand), min(before.patience, patience)))
+            i, azimuth, before.scans + 1, max(before.demand, demand), min(before.patience, patience), distance))
     return tuple(sorted(lasting, key=lambda d: d.id))
 
 
@@ -143,6 +153,6 @@ def _beside(ego: Odometry, tracks: Tracks, blind: float, config: Config) -> Bool
     spread = np.sqrt(np.maximum(tracks.cov[:, 2, 2] + tracks.cov[:, 3, 3], 0.0))
     closing = np.maximum(abs(ego.speed) - along, 0.0)
     reach = closing * config.tracking.unseen_time + closing * closing / (2 * config.fallback.firm_deceleration)
-    comes = (across * offset < 0) & (np.abs(across) > np.maximum(WALK, spread))
+    comes = (across * offset < 0) & (np.abs(across) > np.maximum(WALK, spread)) & (gap <= config.authority.static_range)
     near = (gap > 0) & (gap <= np.maximum(blind, reach)) & (np.abs(offset) <= ASIDE)
     return np.asarray(near & (along > -config.tracking.moving_speed) & (tracks.moved | comes))
