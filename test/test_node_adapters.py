@@ -268,13 +268,14 @@ class TestOperators:
             listen(UInt8, "comfortable_stop/status", lambda m: status.append(m.data), 10)
             listen(Bool, "hazard_lights_cmd", lambda m: hazard.append(m.data), 10)
             assert world.run(lambda: world.mode == "NOMINAL" and out and states), world.modes()
-            assert states[-1] == {"state": 1, "behavior": 1}
+            assert world.run(lambda: states[-1] == {"state": 1, "behavior": 1}), (states[-1], world.modes())
             assert world.run(lambda: status and status[-1] == 1)
             answer = world.call(SetBool, "comfortable_stop/operate", SetBool.Request(data=True))
             assert answer.success
-            assert world.run(lambda: states[-1] == {"state": 2, "behavior": 3}), states[-1]
-            assert world.run(lambda: hazard[-1] and status[-1] == 2)
-            assert harness.speeds(out[-1])[-1] == 0.0
+            # Four topics, each with its own delay: what one of them has told, another may be about to tell.
+            assert world.run(lambda: states[-1] == {"state": 2, "behavior": 3}), (states[-1], world.modes())
+            assert world.run(lambda: hazard[-1] and status[-1] == 2), (hazard[-1], status[-1], world.modes())
+            assert world.run(lambda: harness.speeds(out[-1])[-1] == 0.0), harness.speeds(out[-1])
             assert world.call(SetBool, "comfortable_stop/operate", SetBool.Request(data=False)).success
             assert world.run(lambda: world.mode == "NOMINAL"), world.modes()
             running.processes[0].popen.kill()
