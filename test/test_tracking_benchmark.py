@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import tracking as benchmark
 import tracking_scores as scores
 
+from safety_supervisor.core.world import Tracks
+
 SCANS = 100
 
 
@@ -95,3 +97,41 @@ def test_scans_that_come_late_are_compensated_by_their_time_of_measurement():
     assert errors["none"] < 0.05
     assert errors["compensated"] < 0.1
     assert 0.9 < errors["ignored"] < 1.1
+
+
+# --- covariances by place ---------------------------------------------------------------------------------------
+
+
+def tracks(*states, sd=0.2, existence=1.0):
+    n = len(states)
+    return Tracks(0, np.arange(n), np.array(states), np.tile(np.diag([sd, sd, 0.3, 0.3]) ** 2, (n, 1, 1)),
+                  np.full(n, existence), np.zeros(n, np.int64), np.full(n, 9), np.ones(n, bool))  # fmt: skip
+
+
+def test_who_is_alone_keeps_the_covariance_of_the_filter():
+    for found in (Tracks(), tracks((10.0, 0.0, 5.0, 0.0)), tracks((10.0, 0.0, 5.0, 0.0), (10.0, 3.5, -30.0, 0.0))):
+        np.testing.assert_allclose(benchmark.by_place(found), found.cov, atol=1e-6)
+
+
+def test_who_passes_through_another_is_the_mixture_of_both():
+    found = tracks((10.0, 0.0, 5.0, 0.0), (10.0, 0.01, -15.0, 0.0))
+    cov = benchmark.by_place(found)
+    assert cov[0, 2, 2] == pytest.approx(0.3**2 + 20.0**2 / 2, rel=0.01)
+    np.testing.assert_allclose(cov[0], cov[1], rtol=1e-9)
+    assert np.linalg.eigvalsh(cov).min() > 0
+    doubted = benchmark.by_place(tracks((10.0, 0.0, 5.0, 0.0), (10.0, 0.01, -15.0, 0.0), existence=0.1))
+    assert doubted[0, 2, 2] == pytest.approx(0.3**2 + 20.0**2 / 11, rel=0.01), "another that hardly exists"
+
+
+def test_objects_that_are_looked_up_by_place_are_where_these_covariances_say():
+    """Two objects pass each other; whoever is nearer to a track is taken for it."""
+    rng, own, mixed = np.random.default_rng(1), [], []
+    for ahead in np.linspace(-1.0, 1.0, 400):
+        found = tracks((10.0, 0.0, 5.0, 0.0), (10.0 + ahead, 0.0, -15.0, 0.0))
+        truth = found.state + rng.normal(size=(2, 4)) * (0.2, 0.2, 0.3, 0.3)
+        pairs = [(truth, found.state), (truth[::-1], found.state)]
+        error = min((t - s for t, s in pairs), key=lambda e: float(np.sum(e[:, :2] ** 2)))
+        for cov, nees in ((found.cov, own), (benchmark.by_place(found), mixed)):
+            nees.append(np.sum(error * np.linalg.solve(cov, error[:, :, None])[:, :, 0], axis=1).mean())
+    assert np.mean(own) > 100, "the control: by the filter alone they are not"
+    assert 3.0 < np.mean(mixed) < 5.0
