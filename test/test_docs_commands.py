@@ -77,7 +77,7 @@ def filled(command, folder):
     command = re.sub(r"\s*\[[^\]]*\]", "", command)
     for word, value in (("BAG...", "made/parking-stop"), ("BAG", "made/parking-stop"),
                         ("--at T", "--at 2.0"), ("QUESTION", "interventions-per-hour"),
-                        ("diff A", "diff made/parking-stop")):  # fmt: skip
+                        ("diff A B", "diff made/parking-stop made/parking-stop")):  # fmt: skip
         command = re.sub(rf"(?<!\S){re.escape(word)}(?!\S)" if word[0].isupper() else re.escape(word), value, command)
     words = shlex.split(command)
     for pattern, more in SHORTER.items():
