@@ -151,7 +151,8 @@ def campaign(name: str, jobs: int, sample: int | None = None) -> dict[str, Any]:
     survivors = [known(folder, mutant) for mutant in left if mutant not in refuted]
     explained = sum(s["reason"] is not None for s in survivors)
     killed = len(codes) - len(survivors)
-    figures = {"commit": commit(), "mutants": len(codes), "killed_by_tests": len(codes) - len(left),
+    judged = (folder / ".commit").read_text()  # the tree may have moved on since the clone was made
+    figures = {"commit": judged, "mutants": len(codes), "killed_by_tests": len(codes) - len(left),
                "killed_by_proofs": len(refuted), "explained": explained, "score": round(killed / len(codes), 4),
                "survivors": survivors}  # fmt: skip
     return {**figures, "sample": "the first drawn by a fixed seed"} if sample else figures
