@@ -372,3 +372,102 @@ def test_the_sharpest_bend_counts_up_to_the_first_sample_beyond_twice_the_stoppi
         heading = np.where(path.s > begin, 0.08 * (path.s - begin), 0.0)
         left = fallback.brake_left(replace(path, heading=heading), ego(10.0), CONFIG)
         assert (left < free - 0.1) is counts, begin
+
+
+@pytest.mark.parametrize("yaw", [0.3, 3.1, -3.1])
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_who_did_what_a_trajectory_says_is_where_it_leads_and_turns_by_its_bend(yaw, way):
+    told = plan(way * 10.0, acceleration=-2.0, curvature=way * 0.02, yaw=yaw)
+    wrapped = replace(told, yaw=(told.yaw + np.pi) % (2 * np.pi) - np.pi)
+    now = ego(way * 10.0, x=99.0, y=-99.0, yaw=1.0, yaw_rate=0.4, t=T + 750_000_000)
+    there = fallback.followed(wrapped, now)
+    between = {name: np.interp(0.75, told.time, getattr(told, name)) for name in ("x", "y", "yaw")}
+    assert there.t == now.t
+    assert (there.x, there.y) == pytest.approx((between["x"], between["y"]))
+    assert there.speed == pytest.approx(way * 8.5)
+    assert -np.pi <= there.yaw < np.pi
+    assert np.exp(1j * there.yaw) == pytest.approx(np.exp(1j * between["yaw"]))
+    assert there.yaw_rate == pytest.approx(0.4 * 0.85)
+
+
+def test_who_is_slower_than_the_trajectory_says_or_stands_keeps_the_yaw_rate():
+    slower, standing = ego(8.0, yaw_rate=0.4, t=T + 750_000_000), ego(0.0, yaw_rate=0.01, t=T + 750_000_000)
+    assert fallback.followed(plan(10.0), slower).yaw_rate == 0.4
+    assert fallback.followed(plan(10.0), slower).speed == 10.0
+    assert fallback.followed(plan(0.0), standing).yaw_rate == 0.01
+
+
+@pytest.mark.parametrize("speed", [2.05, 2.1, 2.35])
+def test_a_stop_ends_where_its_last_bit_of_speed_ends_between_two_samples(speed):
+    s, v = fallback.course(speed, 0.0, 4.0, 4.0, np.arange(0.0, 5.0, DT))  # the brake is full after a second
+    assert s[-1] == pytest.approx(speed - 4.0 / 6.0 + (speed - 2.0) ** 2 / 8.0, abs=1e-9)
+    assert v[-1] == 0.0
+
+
+def test_a_stop_that_ends_within_its_first_step_ends_there():
+    s, v = fallback.course(0.05, -4.0, 4.0, 4.0, np.arange(0.0, 5.0, DT))
+    assert s[1:] == pytest.approx(np.full(len(s) - 1, 0.05**2 / 8.0), abs=1e-12)
+    assert (v[1:] == 0.0).all()
+
+
+def test_a_stop_that_begins_at_its_full_brake_is_not_told_for_longer():
+    mrm = manoeuvre(Mode.COMFORT_STOP, CONFIG)
+    made, _ = halt(30.0, Mode.COMFORT_STOP, now=-mrm.deceleration)
+    assert made.time[-1] == pytest.approx(30.0 / mrm.deceleration + DT, abs=DT)
+
+
+@pytest.mark.parametrize(("after", "counts"), [(0, True), (1, False)])
+def test_the_sample_just_at_the_limit_is_the_last_whose_bend_counts(after, counts):
+    e, t, step = CONFIG.envelope, CONFIG.timing, 0.5
+    v = float(upper_speed(10.0, e))
+    stopping = v * (e.assumed_brake / e.assumed_jerk + t.commit + t.actuation_delay)
+    stopping += v * v / (2 * e.assumed_brake)
+    path, limit = straight_path(10.0), 2 * stopping + step
+    before = np.arange(30) * step
+    s = np.concatenate([before, limit + step * np.arange(len(path.s) - 30)])
+    heading = np.where(np.arange(len(s)) > 30 + after, 0.06 * (s - s[30 + after]), 0.0)
+    left = fallback.brake_left(replace(path, s=s, heading=heading), ego(10.0), CONFIG)
+    assert (left < grip(v, 0.0, CONFIG.odd) - 0.1) is counts
+
+
+# --- a cap between two samples of the path ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("distance", [1.5, 1.7, 1.9])
+def test_where_samples_lie_far_apart_a_capped_plan_still_ends_where_the_plan_does(distance):
+    by_plan = stop_plan(3.0, distance)
+    made, _ = limited(by_plan, 40.0, reach=190.0)  # two metres apart
+    assert 0.9 * distance <= made.x[-1] <= distance
+    assert made.speed[-1] == pytest.approx(0.0, abs=0.05)
+
+
+@pytest.mark.parametrize("shift", np.linspace(0.0, 4.0, 9).tolist())
+def test_where_samples_lie_far_apart_a_capped_plan_is_as_slow_as_the_plan_at_its_end(shift):
+    slowing = plan(10.0, 8.0, -2.0)
+    slowing = replace(slowing, speed=np.maximum(slowing.speed, 5.0))
+    time = slowing.time
+    travel = np.concatenate([[0.0], np.cumsum((slowing.speed[1:] + slowing.speed[:-1]) / 2 * np.diff(time))])
+    slowing = replace(slowing, x=travel)
+    ends = time <= 2.5
+    short = replace(slowing, **{name: getattr(slowing, name)[ends] for name in ("time", "x", "y", "yaw", "speed")})
+    now = ego(float(np.interp(shift, short.x, short.speed)), x=shift)
+    path = path_of(short, now, 380.0)
+    made, _ = capped(path, now, 40.0, COMFORT)
+    hard = max(COMFORT.deceleration, 2.0) + fallback.SPARE
+    at = made.x - shift
+    bound = np.sqrt(25.0 + 2 * hard * np.maximum(path.length - at[:-1] - made.speed[:-1] * DT, 0.0))
+    assert (made.speed[1:] <= bound + 0.01).all()
+    assert made.speed.min() >= 5.0 - 0.05
+
+
+def test_a_capped_plan_that_speeds_up_ends_at_its_own_last_speed():
+    made, _ = limited(plan(5.0, 3.0, 1.0), 40.0, reach=1.0)
+    assert made.speed[-1] == pytest.approx(8.0, abs=1e-9)
+
+
+def test_a_capped_plan_looks_ahead_by_the_step_that_it_is_about_to_take():
+    path = path_of(plan(10.0, 8.0, -2.0), ego(10.0), 30.0)
+    made, _ = capped(path, ego(10.0), 40.0, COMFORT)
+    for i in range(1, 8):
+        ahead = made.x[i - 1] + made.speed[i - 1] * DT
+        assert made.speed[i] == pytest.approx(np.interp(ahead, path.s, path.speed))
