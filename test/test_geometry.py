@@ -473,11 +473,11 @@ def test_points_of_a_plan_closer_than_a_millimetre_are_one():
     assert np.isfinite(path.x).all()
 
 
-@pytest.mark.parametrize("even", [True, False])
+@pytest.mark.parametrize("even", [1.0, 3.0, None])
 def test_slopes_are_those_of_numpy(even):
     random = np.random.default_rng(3)
     for _ in range(50):
-        s = np.arange(96.0) if even else np.linspace(0.0, random.uniform(1.0, 200.0), 96)
+        s = even * np.arange(96.0) if even else np.linspace(0.0, random.uniform(1.0, 200.0), 96)
         values = random.normal(size=96).cumsum()
         assert slopes(values, s).tobytes() == np.gradient(values, s).tobytes()
 
@@ -512,6 +512,7 @@ def test_an_extrapolation_below_walking_pace():
     slow = extrapolated_path(ego(0.5, yaw_rate=0.4), VEHICLE, 2.0, 0.01, 0.2)
     assert (slow.s[-1], slow.length, slow.reverse) == (1.0, 1.0, False)
     assert slow.heading[-1] == pytest.approx(0.4)  # the curvature is read as at 1 m/s
+    assert slow.time == pytest.approx(slow.s / 0.5)
     walk = extrapolated_path(ego(1.5, yaw_rate=0.4), VEHICLE, 1.0, 0.01, 0.2)
     assert walk.heading[-1] == pytest.approx(0.4 / 1.5 * 1.5)
     still = extrapolated_path(ego(0.0), VEHICLE, 2.0, 0.01, 0.2)
@@ -609,3 +610,101 @@ def test_a_vehicle_that_stands_beside_a_bend_to_the_right_is_judged_on_its_own_s
         assert met(side * (wide + 2.0), -side * 1.5)
         assert not met(side * (wide + 2.0), side * 1.5)
         assert not met(side * (wide + 4.0), -side * 1.5)
+
+
+# --- edges belong to the body, and a turned world is the same world --------------------------------------------------
+
+EVEN = replace(straight_path(10.0, reach=95.0), front=4.0, rear=1.0)
+"""Samples 1 m apart, and a body whose ends lie on round numbers."""
+
+
+def test_the_edges_of_corridor_and_body_belong_to_them():
+    width = HALF + SLACK
+    assert EVEN.s[1] == 1.0
+    assert meet(EVEN, (30.0, width), (30.0, -width)).hit.all()
+    assert not meet(EVEN, (30.0, width + 1e-9)).hit[0]
+    end = EVEN.s[-1] + 4.0
+    assert meet(EVEN, (end + 1.0, 0.0)).hit[0]  # as far as one spacing beyond the last sample
+    assert not meet(EVEN, (end + 1.5, 0.0)).hit[0]
+
+
+@pytest.mark.parametrize("x", [-1.0, -0.5, 0.0, 0.5])
+def test_what_is_beside_the_body_is_left_out_from_its_rear_edge_on(x):
+    assert not meet(EVEN, (x, 0.5)).hit[0]
+
+
+def test_the_rear_edge_meets_what_a_turn_on_the_spot_sweeps():
+    heading = np.where(EVEN.s == 5.0, np.pi / 2, 0.0)
+    spin = replace(EVEN, heading=heading)
+    for y, hit in ((-1.0, True), (-1.001, False)):
+        met = contacts(spin, np.array([[5.0, y]]), np.zeros((1, 2)), np.zeros((1, 4, 4)), 0.5, np.zeros(1), np.zeros(1),
+                       Lateral(0.0, 0.0, INF), 20.0, np.zeros((1, 2, 2)), np.zeros(1))
+        assert met.hit[0] == hit
+
+
+def test_a_lateral_speed_counts_up_to_the_doubt_that_is_allowed_and_no_further():
+    trust = Lateral(0.0, 1.0, 0.5)
+    assert trust.speed(np.array([3.0, -3.0, 0.4, 3.0]), np.array([0.5, 0.5, 0.5, 0.51])).tolist() == [2.5, -2.5, 0, 0]
+
+
+YAWS = [0.0, 0.6, -2.5]
+
+
+def turned(yaw, ahead, left):
+    return np.cos(yaw) * ahead - np.sin(yaw) * left, np.sin(yaw) * ahead + np.cos(yaw) * left
+
+
+def straight_to(yaw, speed=10.0):
+    return path_of(plan(speed, yaw=yaw), ego(speed, yaw=yaw), 60.0)
+
+
+@pytest.mark.parametrize("yaw", YAWS)
+def test_lateral_uncertainty_is_taken_across_the_path_wherever_it_leads(yaw):
+    c, s = np.cos(yaw), np.sin(yaw)
+    turn = np.array([[c, -s], [s, c]])
+    cov = np.zeros((4, 4))
+    cov[:2, :2] = turn @ np.diag([0.01, 1.0]) @ turn.T
+    for left, hit in ((HALF + 1.4, True), (HALF + 1.6, False)):
+        assert meet(straight_to(yaw), turned(yaw, 30.0, left), cov=cov, k=1.5).hit[0] == hit
+
+
+@pytest.mark.parametrize("yaw", YAWS)
+@pytest.mark.parametrize(("travel", "along", "beyond", "hit"), [
+    (3.0, 10.0, 0.6, True), (3.0, 10.0, 0.8, False),  # 0.6 s to stop there
+    (3.0, 0.0, 0.3, True), (3.0, 0.0, 0.45, False),  # 0.3 s
+    (0.3, 20.0, 1.0, True), (0.3, 20.0, 1.25, False),  # never, as at 0.5 m/s: 1.2 s, of which 1 s counts
+    (0.2, 0.0, 0.0, True), (0.2, 0.0, 0.06, False),  # 0.02 s
+])  # fmt: skip
+def test_motion_toward_the_path_counts_for_twice_the_time_that_ego_needs_to_get_there(yaw, travel, along, beyond, hit):
+    place = turned(yaw, FRONT + travel, HALF + SLACK + beyond - 1e-6)
+    velocity = turned(yaw, along, -1.2)
+    met = meet(straight_to(yaw), place, velocity=velocity, reach_in=1.0, speed=20.0)
+    assert met.hit[0] == hit
+
+
+@pytest.mark.parametrize("yaw", YAWS)
+@pytest.mark.parametrize(("place", "velocity"), [
+    ((FRONT + 20.3, 0.5), (0.0, 0.0)), ((FRONT + 20.0, -4.0), (0.0, 2.0)), ((FRONT + 30.0, -1.0), (0.0, 2.5)),
+    ((FRONT + 1.0, 0.0), (12.0, 0.0)), ((FRONT + 1.0, 0.0), (8.0, 0.0)), ((FRONT + 25.0, 3.0), (-3.0, -1.0)),
+])  # fmt: skip
+def test_a_conflict_is_the_same_wherever_the_path_leads(yaw, place, velocity):
+    expected = conflict(straight_path(10.0, reach=60.0), place, velocity)
+    assert conflict(straight_to(yaw), turned(yaw, *place), turned(yaw, *velocity)) == pytest.approx(expected)
+
+
+def test_a_conflict_counts_up_to_the_last_step_of_the_horizon():
+    path = straight_path(20.0)
+    assert conflict(path, (FRONT + 79.0, 0.0), clearance=0.0)[0] == pytest.approx(4.0)
+    assert conflict(path, (FRONT + 79.0, 0.0), clearance=0.0, horizon=3.96)[0] == pytest.approx(4.0)  # to the nearest
+    assert conflict(path, (FRONT + 80.5, 0.0), clearance=0.0)[0] == INF
+
+
+def test_the_edges_of_body_and_clearance_belong_to_a_conflict():
+    path = straight_path(20.0)
+    assert conflict(path, (FRONT + 20.0, HALF + SLACK))[0] < INF
+    assert conflict(path, (FRONT + 20.0, HALF + SLACK + 1e-9))[0] == INF
+    assert conflict(path, (-REAR, 0.0))[0] == 0.0
+    assert conflict(path, (-REAR - 1e-9, 0.0))[0] == INF
+    assert conflict(path, (0.0, 0.0))[0] == 0.0
+    assert conflict(path, (FRONT + 2.0, 0.0))[0] == 0.0
+    assert conflict(path, (FRONT + 1.0, 0.0), velocity=(20.0, 0.0))[0] == INF  # as fast as ego: no clearance
