@@ -576,11 +576,40 @@ def test_a_plan_is_continued_in_the_mean_bend_of_its_last_twenty_metres():
         assert path.heading[beyond] == pytest.approx(yaw[-1] + mean * (path.s[beyond] - left), abs=2e-3)
 
 
-def test_a_plan_too_short_to_have_a_bend_is_continued_straight():
-    s = np.linspace(0.0, 0.9, 61)
-    stub = replace(plan(0.15, duration=6.0, dt=0.1), x=s, y=np.zeros(61), yaw=0.1 * s)
+@pytest.mark.parametrize("length", [0.9, 1.0])
+def test_a_plan_too_short_to_have_a_bend_is_continued_straight(length):
+    s = length * np.linspace(0.0, 1.0, 65)
+    stub = replace(plan(0.15, duration=6.4, dt=0.1), x=s, y=np.zeros(65), yaw=0.1 * s)
     path = path_of(stub, ego(0.15), 10.0)
-    assert path.heading[path.s > 1.0] == pytest.approx(np.full((path.s > 1.0).sum(), 0.09))
+    assert path.heading[path.s > length] == pytest.approx(np.full((path.s > length).sum(), 0.1 * length))
+
+
+@pytest.mark.parametrize(("near", "tilt", "found"), [
+    (20, 0.3, 2.1), (20, -0.3, 1.9), (1, -0.3, 0.0), (1, 0.3, 0.2), (79, 0.3, 8.0), (79, -0.3, 7.8), (20, 0.05, 2.045),
+])  # fmt: skip
+def test_ego_far_beside_a_point_of_the_plan_is_found_between_its_neighbours_however_it_is_turned(near, tilt, found):
+    tilted = changed(plan(1.0), yaw={near: tilt})
+    path = path_of(tilted, ego(1.0, x=near / 10.0, y=0.9), 20.0)
+    assert path.x[0] == pytest.approx(found, abs=1e-3)
+
+
+def test_points_a_millimetre_apart_are_two_and_no_path_is_shorter_than_a_metre():
+    apart = changed(plan(0.0), x=dict.fromkeys(range(1, 81), 1e-3))
+    assert path_of(apart, ego(0.0), 5.0).length == 1e-3
+    assert path_of(plan(0.0), ego(0.0), 0.5).s[-1] == 1.0
+
+
+def test_the_stop_beyond_the_end_is_that_from_the_last_speed():
+    slower = changed(plan(20.0, duration=3.0), speed={-1: 10.0})
+    assert path_of(slower, ego(20.0), 10.0, brake=2.0).s[-1] == pytest.approx(60.0 + 25.0)
+
+
+def test_of_a_wait_the_first_point_counts():
+    late = plan(5.0)
+    waits = replace(late, x=np.maximum(5.0 * (late.time - 2.0), 0.0))
+    path = path_of(waits, ego(5.0), 30.0)
+    assert 0.0 < path.s[1] < 0.5
+    assert path.time[1] == pytest.approx(path.s[1] / 0.5 * 2.1)  # on the line from rest to (0.5 m, 2.1 s)
 
 
 def test_beyond_its_end_a_bend_to_the_left_goes_left():
