@@ -40,9 +40,6 @@ AGE_MAX = NANOSECONDS
 
 
 
-LOST = 22 * NANOSECONDS // 100
-"""A sensor misses what it can see for so long [ns] once in ten thousand times (four scans at 20 Hz)."""
-
 HOPS = 20
 """Detections before a speed across the sight counts as motion: of what is wide, like a bridge, the reflection hops from
 one end to the other."""
@@ -319,7 +316,7 @@ def _corrected(
     """Update the tracks in rows `hit`, each by one of the detections in rows `used`."""
     state, cov, updated, hits = tracks.state.copy(), tracks.cov.copy(), tracks.updated.copy(), tracks.hits.copy()
     # Out of view the place became a guess as wide as a lane: what is found there now may be anything, once more.
-    returns = tracks.t - updated[hit] > np.where(visible[hit], LOST, nanoseconds(silence.UNSEEN))
+    returns = ~visible[hit] & (tracks.t - updated[hit] > nanoseconds(silence.UNSEEN))
     moved, extent = tracks.moved.copy(), tracks.extent.copy()
     rows = kalman.Expected(expected.z[hit], expected.jacobian[hit], expected.spread[hit])
     state[hit], cov[hit] = kalman.update(state[hit], cov[hit], rows, found.z[used], found.variance[used])
