@@ -13,10 +13,12 @@ reads the truth, when the scene has it.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -265,10 +267,22 @@ def plots(figures: dict[str, Any], file: Path) -> None:
     page.write_html(file, include_plotlyjs=True)
 
 
+def opened(file: Path) -> dict[str, Floats]:
+    """Return the arrays of a scene; ends the program with one line when it is none."""
+    try:
+        scene = dict(np.load(file))
+        missing = {"t", "sensor", "det", "off"} - scene.keys()
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        sys.exit(f"{file}: cannot be read ({error}), expected the npz file of a scene")
+    if missing:
+        sys.exit(f"{file}: lacks {', '.join(sorted(missing))}, expected the npz file of a scene")
+    return scene
+
+
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Track one scene, write its tracks, return its figures."""
     values = {f"tracking.{k}": json.loads(v) for k, v in (item.split("=") for item in args.set)}
-    scene, p = dict(np.load(args.scene)), scene_config(values).tracking
+    scene, p = opened(args.scene), scene_config(values).tracking
     if args.late:
         return late(scene, p, args.late)
     history, spent = run(scene, p)
@@ -312,6 +326,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.cost and not args.scene and not args.clutter:
         parser.error("a scene, --cost or --clutter HOURS")
+    if args.peer and importlib.util.find_spec(args.peer) is None:
+        parser.error(f"--peer {args.peer} is not installed: pip install {args.peer}")
     if args.clutter:
         figures = clutter(args.clutter)
     else:

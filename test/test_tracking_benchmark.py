@@ -84,6 +84,18 @@ def test_a_crowd_is_tracked_and_written(tmp_path, monkeypatch, capsys):
     assert (written["scan"] == 39).sum() in (7, 8, 9)
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\xb9\x00", "other"])
+def test_what_is_no_scene_is_told_in_one_line(tmp_path, monkeypatch, content):
+    file = tmp_path / "scene.npz"
+    if content == "other":
+        np.savez(file, t=np.zeros(3))
+    else:
+        file.write_bytes(content)
+    monkeypatch.setattr(sys, "argv", ["tracking.py", str(file)])
+    with pytest.raises(SystemExit, match=r"^\S+scene.npz: (cannot be read|lacks det).*expected the npz file"):
+        benchmark.main()
+
+
 def test_scans_that_come_late_are_compensated_by_their_time_of_measurement():
     """One car that opens at 10 m/s: 0.1 s that nobody knows of are a metre, known they are next to nothing."""
     k = np.arange(80)
