@@ -15,7 +15,7 @@ With `--again` only the survivors of the run before meet the tests of the presen
 that have changed since; what was killed stays killed, from the commit that `begun` names. For the loop of writing
 tests: it takes seconds where the whole takes minutes.
 
-    overall_score = killed / mutants
+    overall_score = killed / mutants, over the modules that were run; a sample counts as the whole that it is drawn from
     proved_score  = (killed + explained) / mutants, over envelopes, motion and arbitration
 """
 
@@ -125,7 +125,8 @@ def mutated(folder: Path, jobs: int, sample: int | None = None) -> dict[str, int
         subprocess.run([*command, "no.such.mutant"], cwd=folder, capture_output=True)  # makes the mutants, runs none
         every = sorted(exit_codes(folder))
         chosen = random.Random(1).sample(every, min(sample, len(every)))
-        command += [mutant for mutant in chosen if exit_codes(folder)[mutant] is None]
+        left = [mutant for mutant in chosen if exit_codes(folder)[mutant] is None]
+        command += left or ["no.such.mutant"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
     codes = {key: code for key, code in exit_codes(folder).items() if not sample or key in chosen}
     missing = [key for key, code in codes.items() if code in NOT_RUN]
@@ -181,7 +182,8 @@ def campaign(name: str, jobs: int, sample: int | None = None, again: bool = Fals
     figures = {"commit": judged, "begun": begun, "mutants": len(codes), "killed_by_tests": len(codes) - len(left),
                "killed_by_proofs": len(refuted), "explained": explained, "score": round(killed / len(codes), 4),
                "survivors": survivors}  # fmt: skip
-    return {**figures, "sample": "the first drawn by a fixed seed"} if sample else figures
+    # Of a sample, `mutants` is its size; it stands for `of`, all mutants of the module.
+    return {**figures, "of": len(exit_codes(folder))} if sample else figures
 
 
 def known(folder: Path, mutant: str) -> dict[str, Any]:
@@ -197,8 +199,10 @@ def scores(modules: dict[str, Any]) -> dict[str, Any]:
         if not set(names) <= set(modules):
             return None
         chosen = [modules[name] for name in names]
-        good = sum(m["mutants"] - len(m["survivors"]) + (m["explained"] if explained else 0) for m in chosen)
-        return float(round(good / sum(m["mutants"] for m in chosen), 4))
+        weights = [m.get("of", m["mutants"]) / m["mutants"] for m in chosen]  # a sample stands for its module
+        good = [m["mutants"] - len(m["survivors"]) + (m["explained"] if explained else 0) for m in chosen]
+        whole = sum(w * m["mutants"] for w, m in zip(weights, chosen, strict=True))
+        return float(round(sum(w * g for w, g in zip(weights, good, strict=True)) / whole, 4))
 
     return {
         "overall_score": total(tuple(modules), False),
