@@ -482,7 +482,8 @@ def test_slopes_are_those_of_numpy(even):
         assert slopes(values, s).tobytes() == np.gradient(values, s).tobytes()
 
 
-@pytest.mark.parametrize("angles", [[0.1, 0.2, 0.3], [3.1, -3.1, 3.1], [0.0, np.nan, 3.0], [0.0, np.pi, -np.pi], [1.0]])
+@pytest.mark.parametrize("angles", [[0.1, 0.2, 0.3], [3.1, -3.1, 3.1], [0.0, np.nan, 3.0], [0.0, np.pi, -np.pi], [1.0],
+                                    [0.0, 3.0, -3.0]])
 def test_angles_are_unwrapped_as_by_numpy(angles):
     assert unwrapped(np.array(angles)).tobytes() == np.unwrap(angles).tobytes()
 
@@ -655,6 +656,7 @@ def test_the_edges_of_corridor_and_body_belong_to_them():
     end = EVEN.s[-1] + 4.0
     assert meet(EVEN, (end + 1.0, 0.0)).hit[0]  # as far as one spacing beyond the last sample
     assert not meet(EVEN, (end + 1.5, 0.0)).hit[0]
+    assert meet(EVEN, (4.0 - BESIDE, 0.5)).gap[0] == -BESIDE
 
 
 @pytest.mark.parametrize("x", [-1.0, -0.5, 0.0, 0.5])
@@ -737,3 +739,54 @@ def test_the_edges_of_body_and_clearance_belong_to_a_conflict():
     assert conflict(path, (0.0, 0.0))[0] == 0.0
     assert conflict(path, (FRONT + 2.0, 0.0))[0] == 0.0
     assert conflict(path, (FRONT + 1.0, 0.0), velocity=(20.0, 0.0))[0] == INF  # as fast as ego: no clearance
+
+
+# --- every column of a contact on a bend, by formula -----------------------------------------------------------------
+
+TRUST = Lateral(0.5, 0.3, 10.0)
+COV = np.array([[0.5, 0.2, 0.0, 0.0], [0.2, 0.9, 0.0, 0.0], [0.0, 0.0, 0.8, -0.3], [0.0, 0.0, -0.3, 0.6]])
+SINCE = np.array([[0.3, -0.1], [-0.1, 0.2]])
+
+
+@pytest.mark.parametrize("bend", [0.04, -0.04])
+@pytest.mark.parametrize("ahead", [15.0, 25.0, 40.0])
+@pytest.mark.parametrize(("along", "across"), [(6.0, 0.0), (6.0, 1.5), (6.0, -1.5), (-4.0, 0.6), (0.0, -2.0)])
+def test_what_is_told_of_a_contact_belongs_to_the_directions_there(bend, ahead, along, across):
+    path = path_of(plan(10.0, duration=8.0, curvature=bend, yaw=0.4), ego(10.0, yaw=0.4), 90.0)
+    at = np.searchsorted(path.s, ahead)
+    u = np.array([np.cos(path.heading[at]), np.sin(path.heading[at])])
+    n = np.array([-u[1], u[0]])
+    place = np.array([path.x[at], path.y[at]]) + 0.5 * n + 0.3 * u
+    velocity = along * u + across * n
+    met = contacts(path, place[None], velocity[None], COV[None], HALF, np.array([SLACK]), np.array([1.0]), TRUST, 10.0,
+                   SINCE[None], np.array([0.1]))  # fmt: skip
+
+    def seen_from(k):
+        forward = np.array([np.cos(path.heading[k]), np.sin(path.heading[k])])
+        left = np.array([-forward[1], forward[0]])
+        rel = place - [path.x[k], path.y[k]]
+        sideways = left @ velocity
+        lag = -LAG * bend * (velocity @ velocity)  # who follows the bend seems to drift by this
+        sideways -= np.clip(sideways, min(lag, 0.0), max(lag, 0.0))
+        doubt = np.sqrt(left @ COV[2:, 2:] @ left)
+        sure = np.sign(sideways) * max(abs(sideways) - TRUST.speed_k * doubt, 0.0)
+        return forward, left, rel @ forward, rel @ left, sure
+
+    places = [seen_from(k) for k in range(SAMPLES)]
+    gaps = [path.s[k] + p[2] - path.front for k, p in enumerate(places)]
+    far = [abs(gap - met.gap[0]) + abs(p[3] - met.lateral[0]) for gap, p in zip(gaps, places, strict=True)]
+    meets = int(np.argmin(far))
+    near = int(np.argmin([abs(p[2]) for p in places]))
+    assert meets != near
+    forward, left, _, offset, sure = places[meets]
+    assert (met.gap[0], met.lateral[0]) == pytest.approx((gaps[meets], offset))
+    assert met.along[0] == pytest.approx(forward @ velocity)
+    assert met.gap_sigma[0] == pytest.approx(np.sqrt(forward @ COV[:2, :2] @ forward))
+    assert met.lateral_sigma[0] == pytest.approx(np.sqrt(left @ COV[:2, :2] @ left))
+    assert met.speed_sigma[0] == pytest.approx(np.sqrt(forward @ COV[2:, 2:] @ forward))
+    assert met.heard_sigma[0] == pytest.approx(np.sqrt(forward @ (COV[2:, 2:] - SINCE) @ forward))
+    assert met.sure[0] == pytest.approx((forward @ velocity) * forward + sure * left, abs=1e-3)
+    _, _, past, offset, sure = places[near]
+    assert met.offset[0] == pytest.approx(offset)
+    assert met.station[0] == pytest.approx(path.s[near] + past)
+    assert met.drift[0] == pytest.approx(sure, abs=1e-3)
