@@ -193,6 +193,13 @@ def known(folder: Path, mutant: str) -> dict[str, Any]:
     return {"key": name, "change": changed, "reason": json.loads(REASONS.read_text(encoding="utf-8")).get(name)}
 
 
+def reasoned(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a module with the reasons as they are written now."""
+    reasons = json.loads(REASONS.read_text(encoding="utf-8"))
+    survivors = [{**s, "reason": reasons.get(s["key"])} for s in figures["survivors"]]
+    return {**figures, "explained": sum(s["reason"] is not None for s in survivors), "survivors": survivors}
+
+
 def scores(modules: dict[str, Any]) -> dict[str, Any]:
     """Return the scores over modules; None for one whose modules were not all run."""
     def total(names: tuple[str, ...], explained: bool) -> float | None:
@@ -233,7 +240,7 @@ def main() -> int:
                 print(f"  no reason: {survivor['key']}\n    " + survivor["change"].replace("\n", "\n    "), flush=True)
         RESULTS.mkdir(parents=True, exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    modules = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in sorted(RESULTS.glob("*.json"))}
+    modules = {p.stem: reasoned(json.loads(p.read_text(encoding="utf-8"))) for p in sorted(RESULTS.glob("*.json"))}
     figures = scores(modules)
     print(json.dumps(figures))
     if args.record:
