@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import pytest
 from builders import CONFIG, config
 
@@ -402,3 +403,19 @@ def test_a_new_clock_forgets_every_time_and_keeps_what_was_demanded():
     new = rebased(old, 1000)
     assert new == Arbiter(Mode.COMFORT_STOP, True, ((Mode.SPEED_CAP, 1000), (Mode.COMFORT_STOP, 1000)),
                           Mode.COMFORT_STOP, ((Mode.SPEED_CAP, 1000), (Mode.FIRM_STOP, 1000)), None, None)
+
+
+# --- which stop ------------------------------------------------------------------------------------------------------
+
+
+def picked(inside, impact, floor):
+    """The same one by one: the mildest inside, else the least impact, the last of equals."""
+    fits = [k for k, ok in enumerate(inside) if ok and k >= floor]
+    known = [np.inf if np.isnan(value) else value for value in impact]
+    return fits[0] if fits else max(k for k, value in enumerate(known) if value == min(known))
+
+
+def test_of_several_stops_the_mildest_inside_is_taken_and_without_any_the_least_impact():
+    every = list(product(product((False, True), repeat=4), product((1.0, 2.0, np.nan), repeat=4), range(5)))
+    inside, impact, floor = (np.array(column).T for column in zip(*every, strict=True))
+    assert arbitration.select(inside, impact, floor).tolist() == [picked(*row) for row in every]
