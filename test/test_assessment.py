@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from builders import CONFIG, FRONT, arc, config, lead, plan, situation, stop_plan, together
+from builders import CONFIG, FRONT, arc, config, ego, lead, path_of, plan, situation, stop_plan, together
 from hypothesis import given
 from hypothesis import strategies as st
 
 from safety_supervisor.core.assessment import RULES, VERDICT, assess, objects_of, rate, rate_present
+from safety_supervisor.core.assessment.objects import BEND, FOLLOWS, _bends
 from safety_supervisor.core.assessment.rating import NEAR_BOUND, may_reach
 from safety_supervisor.core.assessment.situation import COMFORT_STOP, FIRM_STOP
-from safety_supervisor.core.assessment.threats import _pet
+from safety_supervisor.core.assessment.threats import _pet, explain
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.tracking import kalman
-from safety_supervisor.core.world import Code, Echo, Mode, Tracks, Verdict
+from safety_supervisor.core.world import Code, Echo, Mode, Reason, Threat, Tracks, Verdict
 
 NAN, INF = float("nan"), float("inf")
 E, TIMING, EXPECTED = CONFIG.envelope, CONFIG.timing, CONFIG.expected
@@ -676,3 +678,60 @@ def test_two_reflections_of_one_body_have_one_speed():
         lead(11.1, 15.0, y=1.0, speed_sigma=0.9),  # no surer
     ):
         assert demand(together(vague, other), speed=14.0) >= Mode.FIRM_STOP
+
+
+# --- word by word, and to the last term ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("code", "why"), [
+    (Code.ENVELOPE, "worst-case margin -1.23 m, later the emergency fallback might not avoid it"),
+    (Code.EXTRAPOLATION, "on ego's present course the worst-case margin is -1.23 m"),
+    (Code.NEAR_FIELD, "near-field margin -1.23 m"),
+    (Code.EXPECTED_MOTION, "needs 3.5 m/s^2 of braking and the plan does not keep clear"),
+    (Code.TTC, "time to collision 2.46 s"),
+    (Code.CUT_IN, "comes from 1.5 m beside into the way, braking later would be too late"),
+])  # fmt: skip
+def test_a_threat_is_explained_by_who_where_and_why_in_numbers(code, why):
+    told = Threat(7, "radar", 12.34, -1.46, 5.02, -1.234, 3.46, 2.456, Mode.FIRM_STOP, code)
+    assert explain(told) == Reason(code, f"track 7 12.3 m ahead, closing at 5.0 m/s: {why}", 7)
+    echo = replace(told, track=None, source="us_front", gap=-0.4)
+    assert explain(echo) == Reason(code, f"echo of us_front 0.0 m ahead, closing at 5.0 m/s: {why}", None)
+
+
+def pet(v=10.0, drift=-1.0, offset=4.0, along=0.0, station=30.0, half=1.0):
+    met = SimpleNamespace(drift=[drift], offset=[offset], along=[along], station=[station])
+    return _pet(met, 0, half, situation(v))
+
+
+def test_the_time_between_two_on_one_place_by_hand():
+    rear = CONFIG.vehicle.rear
+    # In the way from 3 s to 5 s; ego gets there at (station - front) / 10 and is past at (station + rear) / 10.
+    assert pet(station=60.0) == pytest.approx((60.0 - FRONT) / 10.0 - 5.0)
+    assert pet(station=10.0) == pytest.approx(3.0 - (10.0 + rear) / 10.0)
+    assert pet(station=40.0) == 0.0
+    assert pet(station=10.0, drift=1.0, offset=-4.0) == pytest.approx(3.0 - (10.0 + rear) / 10.0)
+    assert pet(station=-20.0) == pytest.approx(3.0)  # ego has been there
+    assert pet(station=80.0, along=5.0) == pytest.approx((80.0 - FRONT) / 5.0 - 5.0)
+    assert pet(along=9.95) == INF  # never there together
+    assert pet(drift=1.0) == INF  # leaves, and is out of the way already
+    assert pet(drift=-1.0, offset=-0.5, station=60.0) == pytest.approx((60.0 - FRONT) / 10.0 - 0.5)
+    assert pet(drift=0.05) == INF
+    assert pet(v=0.05) == INF
+
+
+@pytest.mark.parametrize("bend", [0.03, -0.03])
+@pytest.mark.parametrize("station", [10.0, 30.0])
+def test_a_bend_that_its_speed_can_follow_excuses_who_comes(bend, station):
+    path = path_of(plan(10.0, duration=8.0, curvature=bend), ego(10.0), 100.0)
+
+    def excused(speed, at=station):
+        return bool(_bends(SimpleNamespace(velocity=np.array([[-speed, 0.0]])),
+                           SimpleNamespace(station=np.array([at]), along=np.array([-speed])), path)[0])  # fmt: skip
+
+    slowest, fastest = math.sqrt(BEND / abs(bend)), math.sqrt(FOLLOWS / abs(bend))
+    assert not excused(0.98 * slowest)
+    assert excused(1.02 * slowest)
+    assert excused(0.98 * fastest)
+    assert not excused(1.02 * fastest)
+    assert excused(0.1, at=path.length + 0.1)  # nobody knows the road there
+    assert not excused(0.1, at=path.length - 0.2)
