@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safety_supervisor.core.assessment import RULES, VERDICT, assess, objects_of, rate, rate_present
 from safety_supervisor.core.assessment.objects import BEND, FOLLOWS, _bends
 from safety_supervisor.core.assessment.rating import NEAR_BOUND, may_reach
-from safety_supervisor.core.assessment.situation import COMFORT_STOP, FIRM_STOP
+from safety_supervisor.core.assessment.situation import COMFORT_STOP, FIRM_STOP, known_reach, stopping_reach
 from safety_supervisor.core.assessment.threats import _pet, explain
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
@@ -735,3 +735,19 @@ def test_a_bend_that_its_speed_can_follow_excuses_who_comes(bend, station):
     assert not excused(1.02 * fastest)
     assert excused(0.1, at=path.length + 0.1)  # nobody knows the road there
     assert not excused(0.1, at=path.length - 0.2)
+
+
+@pytest.mark.parametrize("speed", [5.0, 20.0])
+def test_as_far_as_ego_needs_to_stop_the_path_is_no_guess(speed):
+    now = situation(speed, acceleration=0.5, reach=300.0)
+    stops = fallback_distance(upper_speed(speed, E), RESPONSE, 0.5, *GRIP)
+    assert stopping_reach(now, CONFIG) == pytest.approx(float(stops))
+    assert known_reach(now.path, now, CONFIG) == pytest.approx(300.0 + CONFIG.corridor.continuation)
+    shorter = max(CONFIG.corridor.continuation, float(stops))
+    assert known_reach(replace(now.path, length=0.0), now, CONFIG) == pytest.approx(shorter)
+
+
+def test_a_stop_stronger_than_the_objects_ask_for_is_told_as_one_of_the_envelope():
+    told = {r.code for gap in np.linspace(40.0, 160.0, 61) for r in judge(lead(gap, 0.0)).reasons
+            if "a milder stop would leave" in r.text}  # fmt: skip
+    assert told == {Code.ENVELOPE}
