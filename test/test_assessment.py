@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from builders import CONFIG, FRONT, arc, config, ego, lead, path_of, plan, situation, stop_plan, together
+from builders import CONFIG, FRONT, T, arc, config, ego, lead, path_of, plan, situation, stop_plan, together
 from hypothesis import given
 from hypothesis import strategies as st
 
 from safety_supervisor.core.assessment import RULES, VERDICT, assess, objects_of, rate, rate_present
-from safety_supervisor.core.assessment.objects import BEND, FOLLOWS, _bends
+from safety_supervisor.core.assessment.objects import BEND, FOLLOWS, _bends, trends
 from safety_supervisor.core.assessment.rating import NEAR_BOUND, may_reach
 from safety_supervisor.core.assessment.situation import COMFORT_STOP, FIRM_STOP, known_reach, stopping_reach
 from safety_supervisor.core.assessment.threats import _pet, explain
@@ -751,3 +751,34 @@ def test_a_stop_stronger_than_the_objects_ask_for_is_told_as_one_of_the_envelope
     told = {r.code for gap in np.linspace(40.0, 160.0, 61) for r in judge(lead(gap, 0.0)).reasons
             if "a milder stop would leave" in r.text}  # fmt: skip
     assert told == {Code.ENVELOPE}
+
+
+def moving(number, vx, vy, t, sigma=0.1):
+    return lead(20.0, vx, vy=vy, number=number, speed_sigma=sigma, t=t)
+
+
+def test_a_trend_is_the_change_of_a_velocity_beyond_its_noise_since_the_tick_before():
+    k, span = 2.0, 0.1
+    noise = k * math.hypot(0.1, 0.2)
+    before = replace(together(moving(1, 10.0, 0.0, T - 10**8, 0.2), moving(1, 5.0, 1.0, T - 10**8, 0.2)),
+                     id=np.array([3, 7]))  # fmt: skip
+    now = replace(together(moving(1, 5.0, 2.0, T), moving(1, 9.0, 0.3, T), moving(1, 1.0, 1.0, T)),
+                  id=np.array([7, 8, 9]))  # fmt: skip
+    found = trends(now, before, k)
+    assert found[0] == pytest.approx([0.0, (1.0 - noise) / span])
+    assert (found[1:] == 0.0).all()  # never seen before
+    same = replace(now, id=np.array([2, 3, 9]))
+    assert trends(same, before, k)[1] == pytest.approx([-(1.0 - noise) / span, 0.0])  # 0.3 m/s is noise
+    assert (trends(same, before, k)[[0, 2]] == 0.0).all()
+
+
+@pytest.mark.parametrize(("ago", "counts"), [(0.3, True), (0.301, False), (0.0, False), (-0.1, False), (0.001, True)])
+def test_a_trend_is_read_between_two_ticks_that_are_near_in_time(ago, counts):
+    before, now = moving(1, 10.0, 0.0, T - round(ago * 1e9), 0.0), moving(1, 8.0, 0.0, T, 0.0)
+    expected = [-2.0 / ago, 0.0] if counts else [0.0, 0.0]
+    assert trends(now, before, 2.0)[0] == pytest.approx(expected)
+
+
+def test_without_tracks_there_is_no_trend():
+    assert trends(Tracks(), moving(1, 10.0, 0.0, T - 10**8), 2.0).shape == (0, 2)
+    assert trends(moving(1, 10.0, 0.0, T), Tracks(), 2.0).tolist() == [[0.0, 0.0]]
