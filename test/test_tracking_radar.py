@@ -678,6 +678,13 @@ def test_a_reflection_that_hops_along_a_bridge_does_not_move():
         assert _moving(v, spread, np.array([HOPS]), P)[0]  # the control: it goes on
     assert _moving(np.array([[-4.0, 0.0]]), cov, np.array([1]), P)[0]  # Doppler tells at once
     assert not _moving(np.zeros((1, 2)), cov, np.array([20]), P)[0]
+    assert not _moving(velocity, np.full((1, 4, 4), np.nan), np.array([6]), P)[0]  # and nothing is raised
+    sight = np.array([0.6, 0.8])
+    across = np.array([-0.8, 0.6])
+    oblique = np.zeros((1, 4, 4))
+    oblique[0, 2:, 2:] = 0.2**2 * np.outer(sight, sight) + 2.6**2 * np.outer(across, across)
+    assert not _moving((10.0 * across)[None], oblique, np.array([6]), P)[0]
+    assert _moving((4.0 * sight)[None], oblique, np.array([6]), P)[0]
 
 
 def test_moved_is_remembered():

@@ -342,8 +342,9 @@ def _moving(velocity: Floats, cov: Floats, hits: Ints, p: Tracking) -> Bools:
 
     Of what was seen seldom only the speed counts that is known best, along the line of sight.
     """
-    axes = np.linalg.eigh(cov[:, 2:, 2:])[1]
-    best = axes[:, :, 0] * np.sum(axes[:, :, 0] * velocity, axis=1)[:, None]
+    worst = np.arctan2(2 * cov[:, 2, 3], cov[:, 2, 2] - cov[:, 3, 3]) / 2  # direction of the largest variance
+    axis = np.stack([-np.sin(worst), np.cos(worst)], axis=1)
+    best = axis * np.sum(axis * velocity, axis=1)[:, None]
     velocity = np.where((hits < HOPS)[:, None], best, velocity)
     square = np.maximum(np.sum(velocity * velocity, axis=1), 1e-12)
     spread = np.sum(velocity * (cov[:, 2:, 2:] @ velocity[:, :, None])[:, :, 0], axis=1) / square
