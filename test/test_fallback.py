@@ -433,7 +433,7 @@ def test_the_sample_just_at_the_limit_is_the_last_whose_bend_counts(after, count
 # --- a cap between two samples of the path ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("distance", [1.5, 1.7, 1.9])
+@pytest.mark.parametrize("distance", [0.9, 1.2, 1.5, 1.7, 1.9])
 def test_where_samples_lie_far_apart_a_capped_plan_still_ends_where_the_plan_does(distance):
     by_plan = stop_plan(3.0, distance)
     made, _ = limited(by_plan, 40.0, reach=190.0)  # two metres apart

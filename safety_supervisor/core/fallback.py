@@ -119,6 +119,9 @@ def capped(path: Path, ego: Odometry, cap: float, comfort: Manoeuvre) -> tuple[P
     """
     planned_rate = np.diff(path.speed * path.speed) / (2 * np.diff(path.s))
     hard = max(comfort.deceleration, float(-planned_rate.min()) + SPARE)
+    # Samples that lie far apart do not show how hard a near stop is: it is as hard as the way that is left.
+    shed = ego.speed * ego.speed - path.speed[-1] ** 2
+    hard = max(hard, float(shed) / (2 * max(path.length, abs(ego.speed) * STEP, STARTING)) + SPARE)
     rise = min(comfort.deceleration, max(float(planned_rate.max()), 0.0))  # the envelope counts on no more
     time = np.arange(0.0, HORIZON + STEP / 2, STEP)
     v = np.empty_like(time)
