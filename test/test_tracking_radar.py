@@ -657,6 +657,16 @@ def test_when_the_radar_falls_silent_tracks_are_kept_for_a_while_only():
     assert len(track_radar(state, (), STILL, 19 * TICK + nanoseconds(P.unseen_time + 0.1), config()).tracks) == 0
 
 
+def test_only_what_moves_is_told_to_be_detected_elsewhere():
+    """A stray detection may hit the track of what stands: its direction is no less silent."""
+    def moves(k, t):
+        return [(30.0 + 0.2 * k, 0.0, 4.0)]
+
+    moving = run(moves, 20)
+    assert moving.news[-1][1].silent.hit.tolist() == moving.tracks.id.tolist()
+    assert run(lambda k, t: [(30.0, 0.0, 0.0)], 20).news[-1][1].silent.hit.tolist() == []
+
+
 def test_who_comes_back_into_view_is_counted_anew():
     """Where it was lost the gate is as wide as a lane, and takes false detections for it."""
 

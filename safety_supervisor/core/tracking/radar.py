@@ -217,7 +217,8 @@ def _fit(
         float(distance @ judged), int(np.count_nonzero(judged)),
         np.bincount(sector[:known], minlength=count), np.bincount(sector[known:], minlength=count),
         silence.Silent(
-            tracks.id[quiet], expected.z[quiet, 1], seen.found.z[:, 1], expected.z[quiet, 0], tracks.id[hit]),
+            tracks.id[quiet], expected.z[quiet, 1], seen.found.z[:, 1], expected.z[quiet, 0],
+            tracks.id[hit[tracks.moved[hit]]]),
     )  # fmt: skip
 
 

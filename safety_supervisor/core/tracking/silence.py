@@ -54,7 +54,7 @@ class Silent:
     distance: Floats = field(default_factory=lambda: np.zeros(0))
     """(S,) how far away each was expected [m]."""
     hit: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    """(H,) tracks that the scan did detect."""
+    """(H,) tracks of what moves that the scan did detect; clutter may hit the track of what stands."""
 
 
 @dataclass(frozen=True, slots=True)
