@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from safety_supervisor.core.config import Vehicle
-from safety_supervisor.core.world import Arc, Bools, Floats, Odometry, Plan, frozen, owned
+from safety_supervisor.core.world import Arc, Bools, Floats, Ints, Odometry, Plan, frozen, owned
 
 SAMPLES = 96
 """Path samples; at 200 m they lie 2 m apart, and between two the path bends by curvature * spacing^2 / 8."""
@@ -208,10 +208,7 @@ def contacts(
     vx, vy = velocity[:, 0], velocity[:, 1]
     ahead = cos * dx + sin * dy
     left = cos * dy - sin * dx
-    sideways = cos * vy[:, None] - sin * vx[:, None]
-    # Who follows a bend seems to drift out of it, by what its velocity turns meanwhile.
-    turning = -LAG * _curvature(path) * (vx * vx + vy * vy)[:, None]
-    sideways -= np.minimum(np.maximum(sideways, np.minimum(turning, 0.0)), np.maximum(turning, 0.0))
+    sideways = _sideways(path, cos, sin, vx, vy)
     spread, doubt = _spread(tuple(part[:, :, None] for part in blocks), -sin, cos)
     toward = -np.sign(left) * trust.speed(sideways, doubt)
     closing = np.maximum(speed - cos * vx[:, None] - sin * vy[:, None], 0.5)
@@ -221,28 +218,46 @@ def contacts(
     until = 2 * np.maximum(travel, 0.0) / closing
     width = body + np.maximum(slack[:, None], trust.position_k * np.sqrt(spread * spread + path.sigma * path.sigma))
     inside = np.abs(left) - np.maximum(toward, 0.0) * np.minimum(reach_in[:, None], until) <= width
-    spacing = path.s[1] - path.s[0]
-    reached = (ahead >= -path.rear) & (over <= spacing)
-    beside = inside[:, :1] & (ahead[:, :1] >= -path.rear) & (ahead[:, :1] < path.front - BESIDE)
-    gap = np.where(inside & reached & ~beside, travel, np.inf)
-    rows = np.arange(len(position))
-    first = gap.argmin(axis=1)
-    met = gap[rows, first]
-    at = np.where(np.isfinite(met), first, np.abs(over).argmin(axis=1))
-    both = np.array([at, np.abs(ahead).argmin(axis=1)])  # where the corridor meets the row, and where the row is now
+    met, both = _first(path, ahead, over, travel, inside)
     c, s = cos[both], sin[both]
     along = c[0] * vx + s[0] * vy
     directions = np.array([c[0], -s[0], -s[1]]), np.array([s[0], c[0], c[1]])
     place, moves = _spread(tuple(part[:, None] for part in blocks), *directions)
-    x, y = directions[0][0], directions[1][0]
-    added = since[:, 0, 0] * x * x + 2 * since[:, 0, 1] * x * y + since[:, 1, 1] * y * y
-    heard = np.sqrt(np.maximum(moves[0] * moves[0] - added, 0.0))
+    rows, heard = np.arange(len(position)), _heard(moves[0], since, c[0], s[0])
     across, drift = trust.speed(sideways[rows, both], moves[1:]) * (reach_in > 0)
     sure = np.empty((len(position), 2))
     sure[:, 0], sure[:, 1] = c[0] * along - s[0] * across, s[0] * along + c[0] * across
     offset, near = left[rows, both], both[1]
     return Contacts(met, offset[0], along, place[0], moves[0], heard, age, place[1], sure,
                     path.s[near] + ahead[rows, near], offset[1], drift)
+
+
+def _sideways(path: Path, cos: Floats, sin: Floats, vx: Floats, vy: Floats) -> Floats:
+    """Return the speeds (N, S) to the left of the path at each sample, without what a bend of the path explains.
+
+    Who follows a bend seems to drift out of it, by what its velocity turns meanwhile.
+    """
+    sideways = cos * vy[:, None] - sin * vx[:, None]
+    turning = -LAG * _curvature(path) * (vx * vx + vy * vy)[:, None]
+    return np.asarray(sideways - np.minimum(np.maximum(sideways, np.minimum(turning, 0.0)), np.maximum(turning, 0.0)))
+
+
+def _first(path: Path, ahead: Floats, over: Floats, travel: Floats, inside: Bools) -> tuple[Floats, Ints]:
+    """Return the gap (N,) to each row, inf without contact, and samples (2, N): where it is met, where it is now."""
+    spacing = path.s[1] - path.s[0]
+    reached = (ahead >= -path.rear) & (over <= spacing)
+    beside = inside[:, :1] & (ahead[:, :1] >= -path.rear) & (ahead[:, :1] < path.front - BESIDE)
+    gap = np.where(inside & reached & ~beside, travel, np.inf)
+    first = gap.argmin(axis=1)
+    met = gap[np.arange(len(gap)), first]
+    at = np.where(np.isfinite(met), first, np.abs(over).argmin(axis=1))
+    return met, np.array([at, np.abs(ahead).argmin(axis=1)])
+
+
+def _heard(sigma: Floats, since: Floats, x: Floats, y: Floats) -> Floats:
+    """Return standard deviations (N,) of the speed along unit vectors (x, y) less what was added since it was heard."""
+    added = since[:, 0, 0] * x * x + 2 * since[:, 0, 1] * x * y + since[:, 1, 1] * y * y
+    return np.asarray(np.sqrt(np.maximum(sigma * sigma - added, 0.0)))
 
 
 def _curvature(path: Path) -> Floats:
