@@ -54,6 +54,26 @@ def enough(case: Case) -> list[int]:
     return [i for i, fits in enumerate(case[0]) if fits and i >= case[2]]
 
 
+def rear_cases(rule: Rule) -> Iterator[tuple[Case, tuple[float, ...]]]:
+    """Yield every case in which nothing is inside, with every impact from behind, and the answer of the rule."""
+    pairs = list(product(product((0.0, 3.0, math.nan), repeat=len(Mrm)), product((0.0, 2.0), repeat=len(Mrm))))
+    impact, behind = (np.array(columns).T for columns in zip(*pairs, strict=True))
+    inside, floor = np.zeros(impact.shape, np.bool_), np.full(len(pairs), int(Mrm.COMFORT))
+    for (ahead, rear), taken in zip(pairs, rule(inside, impact, floor, behind), strict=True):
+        yield ((False,) * len(Mrm), ahead, int(Mrm.COMFORT), int(taken)), rear
+
+
+def spares_the_follower_first(inside: Any, impact: Any, floor: Any, behind: Any) -> Any:
+    """Control: who follows weighs as much as who is ahead."""
+    return select(inside, impact + behind, floor)
+
+
+def weakens_the_emergency(inside: Any, impact: Any, floor: Any, behind: Any) -> Any:
+    """Control: the emergency stop is given up for who follows where it is only as good ahead as another option."""
+    known = np.where(np.isnan(impact), np.inf, impact)
+    return np.argmin(np.where(known == known.min(axis=0), behind, np.inf), axis=0)
+
+
 def takes_the_strongest(inside: Any, impact: Any, floor: Any) -> Any:
     """Control: whatever is enough, brake as hard as can be."""
     return np.full(np.shape(floor), int(Mrm.EMERGENCY))
@@ -105,3 +125,18 @@ def least_impact(world: World, rule: Rule = select) -> Iterator[str]:
         return bool(enough(case)) or case[3] == least
 
     yield from told(world, rule, holds)
+
+
+@enumerated("SEL-4", "who follows decides only between options that are equal ahead, never against the emergency stop",
+            controls={"spares the follower first": {"rule": spares_the_follower_first},
+                      "weakens the emergency stop": {"rule": weakens_the_emergency}})  # fmt: skip
+def rear_traffic_only_ranks(world: World, rule: Rule = select) -> Iterator[str]:
+    """What is taken has the least impact ahead; of the options that have, the emergency stop or the best one behind."""
+    cases = 0
+    for (_, ahead, _, taken), behind in rear_cases(rule):
+        cases += 1
+        cost = [math.inf if math.isnan(x) else x for x in ahead]
+        equals = [i for i in Mrm if cost[i] == min(cost)]
+        best = Mrm.EMERGENCY if Mrm.EMERGENCY in equals else max(equals, key=lambda i: (-behind[i], i))
+        yield "" if taken == best else f"impacts {ahead}, from behind {behind} -> {taken}"
+    world.show("cases", cases)

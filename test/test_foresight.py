@@ -175,3 +175,13 @@ def test_a_stop_does_not_go_on_in_front_of_who_has_just_been_passed_but_for_a_fo
     assert not assess(builders.lead(passed, 4.0), (), builders.situation(12.0), builders.CONFIG).ease
     ahead = builders.together(builders.lead(passed, 4.0), builders.lead(14.0, 0.0))
     assert not assess(ahead, (), braking, builders.CONFIG).ease
+
+
+def test_a_follower_that_responds_is_hit_by_hard_braking_only_when_it_is_close():
+    ego = tuple(two_phases(20.0, 0.0, -b, -b, 0.0, JERK, 0.0) for b in (0.0, 2.0, BRAKE))
+    theirs = two_phases(np.full((2, 1), 20.0), 0.0, -4.0, -4.0, 0.0, JERK, 1.0)
+    rows = np.array(list(foresight.rear_costs(np.array([-8.0, -60.0]), theirs, ego, BODY[1])))
+    assert rows[0].tolist() == [0.0, 0.0]
+    assert rows[1].tolist() == [0.0, 0.0]
+    assert rows[2, 0] > foresight.CONTACT
+    assert rows[2, 1] == 0.0

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import CONFIG, FRONT, Drive, ego, lead, plan, situation, straight_path
+from builders import CONFIG, FRONT, Drive, ego, lead, plan, situation, straight_path, together
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,6 +139,55 @@ def test_options_of_equal_impact_go_to_the_strongest_braking():
     inside[Mrm.FIRM] = True
     assert select(inside, np.zeros((5, 1)), np.array([2]))[0] == Mrm.FIRM
     assert select(inside, np.zeros((5, 1)), np.array([4]))[0] == Mrm.EMERGENCY
+
+
+# --- who follows ----------------------------------------------------------------------------------------------------
+
+
+COMING = lead(6.0, -8.0, y=2.2, vy=-1.0, extent=0.3)
+"""Ego at 8 m/s is past before it comes over; firm stop and milder options are equal, the emergency stop is not."""
+
+
+def follower(gap, speed, y=0.0, **keywords):
+    """Somebody whose front is `gap` behind ego's rear bumper."""
+    return lead(-FRONT - CONFIG.vehicle.rear - gap, speed, y=y, **keywords)
+
+
+def test_a_follower_close_behind_ranks_the_milder_of_equals_first():
+    alone = assess(COMING, (), situation(8.0), CONFIG)
+    followed = assess(together(COMING, follower(3.0, 9.0)), (), situation(8.0), CONFIG)
+    assert (alone.demand, alone.least) == (Mode.EMERGENCY_STOP, Mrm.FIRM)
+    assert (followed.demand, followed.least) == (Mode.EMERGENCY_STOP, Mrm.COMFORT)
+
+
+@pytest.mark.parametrize("other", [
+    follower(60.0, 9.0), follower(3.0, 4.0), follower(3.0, 9.0, y=4.0), follower(3.0, 9.0, existence=0.5),
+    follower(3.0, 9.0, suspect=True), follower(3.0, 9.0, hits=1),
+])  # fmt: skip
+def test_who_is_far_slow_beside_or_not_sure_ranks_nothing(other):
+    assert assess(together(COMING, other), (), situation(8.0), CONFIG).least == Mrm.FIRM
+
+
+def test_a_follower_never_weakens_the_emergency_stop():
+    for gap in (4.0, 8.0, 15.0):
+        result = assess(together(lead(gap, 0.0), follower(1.0, 20.0)), (), situation(20.0), CONFIG)
+        assert (result.demand, result.least) == (Mode.EMERGENCY_STOP, None)
+
+
+IMPACTS = st.sampled_from([0.0, 3.0, 8.0, float("nan")])
+
+
+@given(st.lists(IMPACTS, min_size=len(Mrm), max_size=len(Mrm)), st.lists(st.booleans(), min_size=3, max_size=3),
+       st.sampled_from(STOPS), st.lists(IMPACTS, min_size=len(Mrm), max_size=len(Mrm)))  # fmt: skip
+def test_whoever_follows_the_impact_ahead_is_as_small_as_without_him(ahead, stops, floor, behind):
+    impact, rear = np.array(ahead)[:, None], np.array(behind)[:, None]
+    inside = np.zeros(impact.shape, np.bool_)
+    inside[Mrm.COMFORT : Mrm.EMERGENCY + 1, 0] = stops
+    least = np.array([floor - (Mode.COMFORT_STOP - Mrm.COMFORT)])
+    alone, followed = int(select(inside, impact, least)[0]), int(select(inside, impact, least, rear)[0])
+    if inside[:, 0][least[0] :].any() or alone == Mrm.EMERGENCY:
+        assert followed == alone
+    assert np.nan_to_num(ahead[followed], nan=np.inf) == np.nan_to_num(ahead[alone], nan=np.inf)
 
 
 def test_the_policy_s_braking_is_a_plan_as_good_as_any():

@@ -9,7 +9,8 @@ Rules, each of them a claim:
 - A lost or refused expected input never yields NOMINAL.
 - After EMERGENCY_STOP or UNABLE the way back leads through STANDSTILL and an explicit release.
 - There is no "do nothing": UNABLE brakes as hard as EMERGENCY_STOP.
-- Among MRMs the mildest that stays inside is taken (`select`), and none inside, the one of least impact.
+- Among MRMs the mildest that stays inside is taken (`select`), and none inside, the one of least impact. Who follows
+  decides only between equals, and never against the emergency stop.
 """
 
 from __future__ import annotations
@@ -86,18 +87,25 @@ def _from_standstill(required: Mode, latched: bool, facts: Facts) -> tuple[Mode,
     return Mode.STANDSTILL, latched
 
 
-def select(inside: Bools, impact: Floats, floor: Ints) -> Ints:
+def select(inside: Bools, impact: Floats, floor: Ints, behind: Floats | float = 0.0) -> Ints:
     """Return which of K options, in the order of `world.Mrm`, each of W worlds takes (W,).
 
     The mildest of at least `floor` (W,) whose own course stays `inside` (K, W) the worst-case envelope. Without any:
-    the least predicted `impact` (K, W) [m/s] of all, the strongest braking among equals; one that is not known (NaN)
-    counts as the worst.
+    the least predicted `impact` (K, W) [m/s] of all; among equals the emergency stop, the least impact of who follows
+    (`behind`, (K, W) [m/s]), the strongest braking, in this order. What is not known (NaN) counts as the worst.
     """
     rank = np.arange(len(inside))[:, None]
     fits = inside & (rank >= floor)
-    known = np.where(np.isnan(impact), np.inf, impact)
-    least = len(inside) - 1 - np.argmin(known[::-1], axis=0)
+    equal = _least(impact, np.ones(inside.shape, np.bool_))
+    equal = np.where(equal[-1], rank == len(inside) - 1, _least(behind, equal))
+    least = len(inside) - 1 - np.argmax(equal[::-1], axis=0)
     return np.asarray(np.where(fits.any(axis=0), np.argmax(fits, axis=0), least))
+
+
+def _least(cost: Floats | float, among: Bools) -> Bools:
+    """Tell which options (K, W) have the least cost of those `among` (K, W)."""
+    known = np.where(among & ~np.isnan(cost), cost, np.inf)
+    return np.asarray(among & (known == known.min(axis=0)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,15 @@ def _contact_speed(
     return np.where(touch.any(axis=-1), CONTACT + at_contact, 0.0)
 
 
+def rear_costs(station: Floats, follower: Course, courses: tuple[Course, ...], rear: float) -> Iterator[Floats]:
+    """Yield the cost (N,) [m/s] of each course to N followers at `station` (N,) < -`rear` [m] who drive `follower`."""
+    for ego in courses:
+        touch = station[:, None] + follower.travel >= ego.travel - rear
+        first = touch.argmax(axis=1)[:, None]
+        closing = np.take_along_axis(np.abs(follower.speed - ego.speed), first, axis=1)[:, 0]
+        yield np.where(touch.any(axis=1), CONTACT + closing, 0.0)
+
+
 def due(c: Costs) -> Bools:
     """Tell which rows demand braking now: waiting costs more in the likeliest case; or it may cost something, while
     braking now leaves every case clear. A mere possibility that braking does not clear either asks for nothing: ego may

@@ -4,7 +4,8 @@ Asked only once a stop is due or under way. A milder stop stays inside when at e
 their expected motion, the emergency stop would still keep the worst-case margin; the response time counts again in
 full, for to change over takes a commit interval and the actuation delay. The course of the emergency stop is what the
 margin of now speaks about, so that one is inside as long as no margin is gone. What then is taken, `arbitration.select`
-says.
+says. Rear traffic ranks only what is otherwise equal there: options with the same impact ahead, none of them the
+emergency stop.
 """
 
 from __future__ import annotations
@@ -60,10 +61,12 @@ def chosen(
     inside[Mrm.EMERGENCY] = ~breached
     for mode in MILDER:
         inside[_option(mode)] = ~breached & _stays(mode, o, rated, situation, config, owner, owners)
-    impact = np.zeros(inside.shape)
+    impact = behind = np.zeros(inside.shape)
     if breached.any():
-        impact = _impacts(o, rated, beside, situation, config, owner, owners)
-    option = select(inside, impact, floor - (COMFORT_STOP - Mrm.COMFORT))
+        courses = _courses(situation, config)
+        impact = _impacts(o, rated, beside, courses, situation, config, owner, owners)
+        behind = _behind(o, rated, courses, situation, config, owner, owners)
+    option = select(inside, impact, floor - (COMFORT_STOP - Mrm.COMFORT), behind)
     due = floor >= COMFORT_STOP
     stop = np.where(due & ~breached & (option > floor - 1), option + 1, demand)
     return Choice(np.maximum(stop, demand), np.where(breached & (option < Mrm.EMERGENCY), option, none))
@@ -108,14 +111,24 @@ def _stays(
     return ~leaves
 
 
+def _courses(situation: Situation, config: Config) -> tuple[foresight.Course, ...]:
+    """Return ego's course of each option, in the order of `world.Mrm`."""
+    v, jerk, delay = abs(situation.ego.speed), config.fallback.emergency_jerk, config.timing.actuation_delay
+    coast = foresight.two_phases(v, situation.braked, 0.0, 0.0, 0.0, jerk, delay)
+    stops = [foresight.Course(*(x[None] for x in _course(mode, foresight.TIMES, situation, config)))
+             for mode in (*MILDER, Mode.EMERGENCY_STOP)]  # fmt: skip
+    return (plan_course(situation.path), coast, *stops)
+
+
 def _impacts(
-    o: Objects, rated: Rated, beside: Beside | None, situation: Situation, config: Config, owner: Ints, owners: int
-) -> Floats:
+    o: Objects, rated: Rated, beside: Beside | None, courses: tuple[foresight.Course, ...], situation: Situation,
+    config: Config, owner: Ints, owners: int,
+) -> Floats:  # fmt: skip
     """Return the predicted impact (K, W) [m/s] of each option, summed over what a lateral acceleration may become.
 
     Where a row breaks its margin whose motion cannot be foretold, all options count as equal.
     """
-    v, path, met = abs(situation.ego.speed), situation.path, rated.met
+    path, met = situation.path, rated.met
     counts = ~o.near & o.sound & (rated.level >= FIRM_STOP) & (met.station >= -path.rear)
     unknown = np.zeros(owners, np.bool_)
     for asked, margin in _parts(rated, beside):
@@ -123,12 +136,27 @@ def _impacts(
         np.logical_or.at(unknown, owner, broken & ~(counts & rated.met.hit))
     if unknown.all() or not counts.any():
         return np.zeros((len(Mrm), owners))
-    f = config.fallback
-    coast = foresight.two_phases(v, situation.braked, 0.0, 0.0, 0.0, f.emergency_jerk, config.timing.actuation_delay)
-    stops = [foresight.Course(*(x[None] for x in _course(mode, foresight.TIMES, situation, config)))
-             for mode in (*MILDER, Mode.EMERGENCY_STOP)]  # fmt: skip
     body = (path.front, path.rear, config.vehicle.width / 2)
     movers = movers_of(o, rated, situation, config).take(counts)
-    costs = foresight.contact_costs(movers, (plan_course(path), coast, *stops), body)
+    costs = foresight.contact_costs(movers, courses, body)
     impact = np.stack([foresight.worst(cost, owner[counts], owners).sum(axis=0) for cost in costs])
     return np.where(unknown, 0.0, impact)
+
+
+def _behind(
+    o: Objects, rated: Rated, courses: tuple[foresight.Course, ...], situation: Situation, config: Config,
+    owner: Ints, owners: int,
+) -> Floats:  # fmt: skip
+    """Return the predicted impact (K, W) [m/s] of who follows ego in its way, for each option.
+
+    A follower keeps its speed until it has responded to ego's braking, and then brakes as the least of drivers does.
+    """
+    a, e, met, rear = config.authority, config.envelope, rated.met, situation.path.rear
+    follows = ~o.near & o.sound & ~o.suspect & (o.existence >= a.stop) & (o.hits >= a.hits) & (met.station < -rear)
+    follows &= (np.abs(met.offset) <= config.vehicle.width / 2 + o.slack) & (met.along > config.tracking.moving_speed)
+    if not np.count_nonzero(follows):
+        return np.zeros((len(courses), owners))
+    brake, jerk = -e.oncoming_brake, config.fallback.emergency_jerk
+    theirs = foresight.two_phases(met.along[follows, None], 0.0, brake, brake, 0.0, jerk, e.object_response)
+    costs = foresight.rear_costs(met.station[follows], theirs, courses, rear)
+    return np.stack([foresight.worst(cost[None], owner[follows], owners)[0] for cost in costs])
