@@ -47,10 +47,14 @@ RELEASE_TOPIC = "safety/release"
 MRM_TOPIC = "safety/mrm"
 """A stop asked for from outside, std_msgs/UInt8: the place in `REQUESTS`."""
 REQUESTS = (Mode.NOMINAL, Mode.COMFORT_STOP, Mode.FIRM_STOP, Mode.EMERGENCY_STOP)
-BODY_FRAME = "base_link"
+BODY_FRAME, FOOT_FRAME = "base_link", "base_footprint"
+"""Names of the vehicle body; seen from above, and in speed, the second one is the first (REP-120)."""
 VEHICLE_ROLES = ("odometry", "imu", "plan", "control", "heartbeat", "objects", "driver")
 """Inputs of the whole vehicle that are named in `inputs`."""
 ODOMETRY_FRAME = "odom"
+"""Frame of an odometry that names none, or that is integrated from speeds."""
+STEADY = ("odometry", "imu", "sensor")
+"""Roles that keep the frame of their first message: what is known of them, and what was tracked, holds in that one."""
 
 RADAR_TYPES = ("sensor_msgs/PointCloud2", "radar_msgs/RadarScan", "radar_msgs/RadarTracks")
 RANGE_TYPES = ("sensor_msgs/Range",)
@@ -146,6 +150,9 @@ class _Context:
     t: int
     sensor: Sensor | None
     frame: str
+    """Frame of the odometry."""
+    body: str
+    """Frame of the vehicle body."""
     odometry: Odometry | None
 
 
@@ -226,7 +233,7 @@ def convert(
         role = sensor.kind if sensor else binding.role
         if plain_type(msgtype) not in TYPES[role]:
             raise _MalformedError(f"{msgtype} is not understood here, expected {' or '.join(TYPES[role])}")
-        context = _Context(binding.name, t, sensor, _frame(frame) or ODOMETRY_FRAME, odometry)
+        context = _Context(binding.name, t, sensor, _frame(frame) or fixed_frame(config), body_frame(config), odometry)
         if sensor and sensor.frame and _frame(msg.header.frame_id) not in ("", _frame(sensor.frame)):
             raise _MalformedError(f"header.frame_id is {msg.header.frame_id!r}, expected {sensor.frame}")
         with np.errstate(invalid="ignore", over="ignore"):  # broken bytes: what is not finite is left out or refused
@@ -256,6 +263,26 @@ def _frame(name: str | None) -> str:
     return (name or "").lstrip("/")
 
 
+def fixed_frame(config: Config) -> str:
+    """Return the frame of ego's poses while no odometry has named one."""
+    return _frame(config.inputs.odometry_frame) or ODOMETRY_FRAME
+
+
+def body_frame(config: Config) -> str:
+    """Return the frame of the vehicle body."""
+    return _frame(config.inputs.body_frame) or BODY_FRAME
+
+
+def _is_body(name: str, context: _Context) -> bool:
+    return _frame(name) == context.body or (context.body == BODY_FRAME and _frame(name) == FOOT_FRAME)
+
+
+def _require_body(name: str, field: str, context: _Context) -> None:
+    """Refuse a motion that is not that of the vehicle body; an empty name says nothing."""
+    if _frame(name) and not _is_body(name, context):
+        raise _MalformedError(f"{field} is {name!r}, expected {context.body} (inputs.body_frame)")
+
+
 def _yaw_of(x: float, y: float, z: float, w: float) -> float:
     """`_yaw` of one quaternion."""
     norm = x * x + y * y + z * z + w * w
@@ -277,6 +304,7 @@ def _require_finite(**values: float) -> None:
 
 
 def _odometry(msg: Any, context: _Context) -> Odometry:
+    _require_body(str(getattr(msg, "child_frame_id", "")), "child_frame_id", context)
     if isinstance(msg, cdr.OdometryView):
         x, y, q, speed, rate = msg.numbers[0], msg.numbers[1], msg.numbers[3:7], msg.numbers[7], msg.numbers[12]
     else:
@@ -298,6 +326,7 @@ def _rate(value: Any, field: str) -> float:
 
 
 def _twist(msg: Any, context: _Context) -> Motion:
+    _require_body(msg.header.frame_id, "header.frame_id", context)
     speed = float(msg.twist.linear.x)
     _require_finite(twist__linear__x=speed)
     return Motion(context.t, speed, _rate(msg.twist.angular.z, "twist.angular.z"))
@@ -306,6 +335,7 @@ def _twist(msg: Any, context: _Context) -> Motion:
 def _command_or_twist(msg: Any, context: _Context) -> Motion | ControlCommand:
     if context.name != "control":
         return _twist(msg, context)
+    _require_body(msg.header.frame_id, "header.frame_id", context)
     speed, rate = float(msg.twist.linear.x), float(msg.twist.angular.z)
     _require_finite(twist__linear__x=speed, twist__angular__z=rate)
     # Below walking pace the quotient is noise, and a robot may turn on the spot.
@@ -357,12 +387,11 @@ def _seen(places: Sequence[tuple[float, float]], frame_id: str, context: _Contex
     if context.odometry is None:
         raise _MalformedError("objects came before any odometry, so they cannot be placed")
     x0, y0, yaw0 = _pose_at(context.odometry, context.t)
-    frame = _frame(frame_id)
-    if frame == BODY_FRAME:
+    if _is_body(frame_id, context):
         c, s = math.cos(yaw0), math.sin(yaw0)
         xy = np.stack([x0 + c * xy[:, 0] - s * xy[:, 1], y0 + s * xy[:, 0] + c * xy[:, 1]], axis=1)
-    elif frame not in (context.frame, ODOMETRY_FRAME):
-        raise _MalformedError(f"header.frame_id is {frame_id!r}, expected {context.frame} or {BODY_FRAME}")
+    elif _frame(frame_id) != context.frame:
+        raise _MalformedError(f"header.frame_id is {frame_id!r}, expected {context.frame} or {context.body}")
     return SeenObjects(context.t, xy[:, 0], xy[:, 1], x0, y0)
 
 
@@ -570,7 +599,7 @@ def _polar_sigma(covariance: Floats, azimuth: Floats, distance: Floats) -> Float
 
 def _multi_dof(msg: Any, context: _Context) -> Plan:
     """Read a trajectory, either a message or the view of its bytes (see `cdr`); both give the same numbers."""
-    joint = list(msg.joint_names).index(BODY_FRAME) if BODY_FRAME in msg.joint_names else 0
+    joint = list(msg.joint_names).index(context.body) if context.body in msg.joint_names else 0
     if isinstance(msg, cdr.TrajectoryView):
         return _multi_dof_view(msg, joint, context)
     _bounded(len(msg.points), PLAN_POINTS_MAX, "points")
@@ -670,12 +699,10 @@ def _speeds(time: Floats, xy: Floats, yaw: Floats) -> Floats:
 
 def _placed(plan: Plan, frame_id: str, context: _Context) -> Plan:
     """Return the plan in the frame of the odometry."""
-    frame = _frame(frame_id)
-    if frame in (context.frame, ODOMETRY_FRAME):
+    if _frame(frame_id) == context.frame:
         return plan
-    if frame != BODY_FRAME:
-        allowed = " or ".join(dict.fromkeys((context.frame, ODOMETRY_FRAME, BODY_FRAME)))
-        raise _MalformedError(f"header.frame_id is {frame_id!r}, expected {allowed}")
+    if not _is_body(frame_id, context):
+        raise _MalformedError(f"header.frame_id is {frame_id!r}, expected {context.frame} or {context.body}")
     if context.odometry is None:
         raise _MalformedError(f"header.frame_id is {frame_id!r} and there is no odometry yet to place it")
     x0, y0, yaw0 = _pose_at(context.odometry, plan.t)
@@ -732,11 +759,16 @@ _READERS: dict[str, Any] = {
 class Carried:
     """What a gatherer remembers from one tick to the next."""
 
-    frame: str | None = None
-    """Frame of the odometry messages."""
+    frames: tuple[tuple[str, str], ...] = ()
+    """Input and the frame that its first message named, of inputs that must stay in one."""
     odometry: Odometry | None = None
     """Newest odometry, which places plans of the vehicle's own frame."""
     turning: YawRate | None = None
+
+    @property
+    def frame(self) -> str:
+        """Frame of the odometry messages, empty while none has named one."""
+        return dict(self.frames).get("odometry", "")
 
 
 FIRST = ("imu", "odometry", "twist")
@@ -781,19 +813,31 @@ class Gatherer:
     def _convert(self, topic: str, arrival: int, msgtype: str, msg: Any) -> World:
         binding, known = self._bindings[topic], self.carried
         world = convert(msg, msgtype, binding, arrival, self._config, known.frame, known.odometry)
+        if not isinstance(world, Invalid) and binding.role in STEADY and (problem := self._moved(binding.name, msg)):
+            return Invalid(binding.name, stamp(msg, arrival), problem)
         if isinstance(world, YawRate):
-            self.carried = replace(known, turning=world)
+            self.carried = replace(self.carried, turning=world)
             return world
         if isinstance(world, Motion):
             world = _integrated(world, known.odometry)
         if isinstance(world, Odometry):
             world = _turned(world, known.turning)
             newest = known.odometry is None or world.t >= known.odometry.t or world.t < known.odometry.t - NANOSECONDS
-            frame = str(msg.header.frame_id) if binding.role == "odometry" else ODOMETRY_FRAME
-            if known.frame and frame and _frame(frame) != _frame(known.frame):  # everything tracked lives in the first
-                return Invalid("odometry", world.t, f"header.frame_id changed from {known.frame!r} to {frame!r}")
-            self.carried = replace(known, frame=frame or known.frame, odometry=world if newest else known.odometry)
+            self.carried = replace(self.carried, odometry=world if newest else known.odometry)
         return world
+
+    def _moved(self, name: str, msg: Any) -> str:
+        """Say that a message is in another frame than those before it; the first one is remembered."""
+        frame, frames = _frame(msg.header.frame_id), self.carried.frames
+        first = dict(frames).get(name, "")
+        wanted = _frame(self._config.inputs.odometry_frame) if name == "odometry" else ""
+        if wanted and frame not in ("", wanted):
+            return f"header.frame_id is {frame!r}, expected {wanted} (inputs.odometry_frame)"
+        if frame and first and frame != first:
+            return f"header.frame_id changed from {first!r} to {frame!r}"
+        if frame and not first:
+            self.carried = replace(self.carried, frames=(*frames, (name, frame)))
+        return ""
 
 
 def _turned(odometry: Odometry, turning: YawRate | None) -> Odometry:

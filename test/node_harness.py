@@ -127,6 +127,8 @@ class World:
         self.radar = self.plan = self.odometry = True
         self.silent: set[str] = set()
         """Ultrasonic transducers that say nothing."""
+        self.fixed_frame, self.body_frame = "odom", "base_link"
+        """Frames that odometry names; the plan is always in the first one."""
         self.frozen = False
         """Odometry repeats its last pose with new stamps."""
         self.tamper: Callable[[MultiDOFJointTrajectory], None] = lambda plan: None
@@ -249,8 +251,8 @@ class World:
         return Time(sec=seconds, nanosec=rest)
 
     def _odometry_message(self) -> Odometry:
-        message = Odometry(child_frame_id="base_link")
-        message.header.frame_id = "odom"
+        message = Odometry(child_frame_id=self.body_frame)
+        message.header.frame_id = self.fixed_frame
         message.header.stamp = self._stamp()
         if not self.frozen:
             self._shown = self.x
@@ -287,7 +289,7 @@ class World:
     def _plan_message(self) -> Any:
         """What a policy that sees nothing plans: straight on at ego's present speed."""
         message = MultiDOFJointTrajectory(joint_names=["base_link"])
-        message.header.frame_id = "odom"
+        message.header.frame_id = self.fixed_frame
         message.header.stamp = self._stamp()
         for i in range(31):
             point = MultiDOFJointTrajectoryPoint(transforms=[Transform()], velocities=[Twist()])

@@ -13,10 +13,11 @@ import zstandard
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
-from recordings import START, drive, write
+from recordings import ODOMETRY, START, drive, write
 
 from safety_supervisor import cli
 from safety_supervisor.core.config import ConfigError
+from safety_supervisor.core.world import Code
 from safety_supervisor.replay.bag import BagError, make, open_bag, open_bags
 from safety_supervisor.replay.command import Options, replay
 from safety_supervisor.replay.inputs import EACH, JOIN, grouped
@@ -412,6 +413,25 @@ def test_mounts_come_from_static_transforms(tmp_path):
         assert any("static transform of radar_front" in note for note in profile.notes)
         ((_, guessed),) = derive(bag).config.sensors  # control: nothing ties the frame to base_link
         assert guessed.x == 3.7
+
+
+@pytest.mark.parametrize(("child", "body"), [("car", "car"), ("", "base_link"), ("base_footprint", "base_link")])
+def test_a_derived_profile_takes_the_body_that_the_odometry_tells_of(tmp_path, child, body):
+    messages = drive(0.5)
+    for _, kind, _, message in messages:
+        if kind == ODOMETRY:
+            message.child_frame_id = child
+    path = write(tmp_path / "bag", messages)
+    with open_bag(path) as bag:
+        profile = derive(bag)
+        assert profile.config.inputs.body_frame == body
+        assert any("taken for the vehicle body" in note for note in profile.notes) == (body == "car")
+        mapped = derive(bag, Mapping(frames={"car": "base_link"})).config
+        assert mapped.inputs.body_frame == "base_link"
+        run = Run(bag, mapped, Mapping(frames={"car": "base_link"}))
+        assert not any(f.code is Code.ODOMETRY_INVALID for d in run.decisions() for f in d.health.findings)
+        control = [f.code for d in Run(bag, mapped, Mapping()).decisions() for f in d.health.findings]
+        assert (Code.ODOMETRY_INVALID in control) == (body == "car")
 
 
 # --- agreement ------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from test_messages import XYV, T, cloud, header, odometry
 from safety_supervisor import messages
 from safety_supervisor.cdr import TrajectoryView
 from safety_supervisor.core.config import Config, Sensor
-from safety_supervisor.core.world import DriverMode, Invalid, RadarScan
+from safety_supervisor.core.world import DriverMode, Invalid, Odometry, Plan, RadarScan
 
 S = 10**9
 IMU, TWIST = "sensor_msgs/msg/Imu", "geometry_msgs/msg/TwistStamped"
@@ -198,6 +198,68 @@ def test_odometry_that_changes_its_frame_is_refused_since_everything_tracked_liv
     assert refused.source == "odometry"
     assert "header.frame_id changed from" in refused.why
     assert "'map'" in refused.why
+
+
+def odometry_of(child, **inputs):
+    by = config(**inputs)
+    message = odometry()
+    message.child_frame_id = child
+    return messages.convert(message, ODOMETRY, messages.bindings(by)["vehicle/odometry"], T, by)
+
+
+@pytest.mark.parametrize("child", ["", "base_link", "/base_link", "base_footprint"])
+def test_the_vehicle_body_has_several_names(child):
+    assert isinstance(odometry_of(child), Odometry)
+
+
+@pytest.mark.parametrize(
+    ("child", "body"), [("imu_link", "base_link"), ("base_link", "rear_axle"), ("base_footprint", "rear_axle")]
+)
+def test_odometry_of_something_else_is_refused_unless_the_vehicle_file_names_it(child, body):
+    why = odometry_of(child, body_frame=body).why
+    assert why == f"child_frame_id is {child!r}, expected {body} (inputs.body_frame)"
+    assert isinstance(odometry_of(child, body_frame=child), Odometry)
+
+
+@pytest.mark.parametrize("role", ["twist", "control"])
+@pytest.mark.parametrize(("frame", "accepted"), [("base_link", True), ("", True), ("map", False)])
+def test_a_speed_along_other_axes_than_those_of_the_body_is_refused(role, frame, accepted):
+    by = config(odometry="" if role == "twist" else "odom", twist="wheels", control="command")
+    message = twist(T, 10.0)
+    message.header.frame_id = frame
+    topic = {"twist": "wheels", "control": "command"}[role]
+    got = messages.convert(message, TWIST, messages.bindings(by)[topic], T, by)
+    assert isinstance(got, Invalid) != accepted
+    assert accepted or "header.frame_id is 'map', expected base_link" in got.why
+
+
+def test_odometry_may_be_bound_to_a_frame_from_the_first_message_on():
+    gatherer = messages.Gatherer(config(odometry_frame="map"))
+    for i, frame in enumerate(("odom", "/map", "")):
+        gatherer.add("vehicle/odometry", ODOMETRY, odometry(T + i, frame=frame), T + i)
+    found = gatherer.take()
+    assert [o.t - T for o in found.odometry] == [1, 2]
+    assert found.invalid[0].why == "header.frame_id is 'odom', expected map (inputs.odometry_frame)"
+
+
+def test_two_sensors_on_one_topic_are_told_by_their_frames():
+    named = dataclasses.replace(Config(), sensors=(("left", Sensor(kind="ultrasonic", topic="us")),))
+    gatherer = messages.Gatherer(named)
+    for i, frame in enumerate(("us_left", "us_right", "", "us_left")):
+        message = Ns(header=header(T + i, frame), min_range=0.2, max_range=5.0, range=1.0)
+        gatherer.add("us", "sensor_msgs/msg/Range", message, T + i)
+        found = gatherer.take()
+        assert len(found.ranges) == (frame != "us_right")
+        assert [(bad.source, bad.why) for bad in found.invalid] == (
+            [("left", "header.frame_id changed from 'us_left' to 'us_right'")] if frame == "us_right" else []
+        )
+
+
+def test_a_plan_in_a_frame_called_odom_is_not_one_in_the_frame_of_the_odometry():
+    binding, kind = messages.bindings(Config())["policy/trajectory"], "trajectory_msgs/msg/MultiDOFJointTrajectory"
+    view = TrajectoryView(header(), (), np.zeros((2, 1, 7)), np.zeros((2, 1, 6)), np.zeros(2, np.int64))
+    assert isinstance(messages.convert(view, kind, binding, T, Config()), Plan)
+    assert "'odom', expected map or base_link" in messages.convert(view, kind, binding, T, Config(), "map").why
 
 
 @pytest.mark.parametrize(("frame", "accepted"), [("front", True), ("/front", True), ("", True), ("lidar_top", False)])

@@ -76,16 +76,6 @@ def test_an_input_that_nobody_expects_may_have_no_publisher():
     assert wiring.look(Graph(), [source("objects", "objects", expected=False)], {"objects"}) == {}
 
 
-@pytest.mark.parametrize("child", ["", "base_link", "/base_link", "base_footprint", "rear_axle"])
-def test_the_vehicle_body_has_several_names(child):
-    assert wiring.body_frame(source(), Ns(child_frame_id=child), "rear_axle") == ""
-
-
-def test_a_speed_of_something_else_is_named():
-    assert "child_frame_id is 'imu_link'" in wiring.body_frame(source(), Ns(child_frame_id="imu_link"), "base_link")
-    assert wiring.body_frame(source("radar"), Ns(child_frame_id="imu_link"), "base_link") == ""
-
-
 def test_what_happened_is_said_for_a_while_and_what_is_so_as_long_as_it_is(monkeypatch):
     now = [10.0]
     monkeypatch.setattr(wiring.time, "monotonic", lambda: now[0])
@@ -98,6 +88,35 @@ def test_what_happened_is_said_for_a_while_and_what_is_so_as_long_as_it_is(monke
     assert notes.texts() == {"radar": "DUPLICATE"}
     notes.clear()
     assert notes.texts() == {}
+
+
+@pytest.mark.xdist_group("node")
+@pytest.mark.timeout(150)
+def test_odometry_of_another_body_is_refused_and_commands_are_in_the_frame_of_the_odometry(monkeypatch, tmp_path):
+    domain = harness.environment(monkeypatch, tmp_path)
+    process = harness.supervisor(tmp_path, vehicle_file=harness.VEHICLE, allow_unproved=True, **PATIENT)
+    try:
+        with harness.world(domain, speed=10.0, gap=5000.0) as world:
+            world.coasting, world.fixed_frame, world.body_frame = True, "map", "imu_link"
+            assert world.configure()
+            assert world.change(Transition.TRANSITION_ACTIVATE)
+            said = lambda text: world.run(lambda: text in world.message("odometry"))  # noqa: E731
+            wrong = "child_frame_id is 'imu_link', expected base_link (inputs.body_frame)"
+            assert said(wrong), world.message("odometry")
+            assert {pair.key: pair.value for pair in world.status("odometry").values}["topic"] == "vehicle/odometry"
+            trigger = Trigger.Request()
+            assert wrong in world.call(Trigger, "safety_supervisor/self_test", trigger).message
+            assert world.modes() == ["INIT"], "no self-test is passed with an odometry of something else"
+            world.body_frame = "base_link"
+            assert world.run(lambda: world.mode == "NOMINAL"), world.message("odometry")
+            assert world.run(lambda: world.commands and world.fallbacks)
+            assert {m.header.frame_id for m in (*world.commands, *world.fallbacks)} == {"map"}
+            world.fixed_frame = "odom"  # another origin: nothing that is known holds there
+            assert said("header.frame_id changed from 'map' to 'odom'"), world.message("odometry")
+            assert world.run(lambda: world.mode == "UNABLE"), world.modes()
+        assert process.stop() == 0
+    finally:
+        process.close()
 
 
 @pytest.mark.xdist_group("node")

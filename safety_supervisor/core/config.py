@@ -282,7 +282,7 @@ class Arbitration:
 
 @dataclass(frozen=True, slots=True)
 class InputTopics:
-    """Names of the vehicle-wide inputs. Relative names are resolved in the node's namespace."""
+    """Names of the vehicle-wide inputs and of their frames. Relative topics are resolved in the node's namespace."""
 
     odometry: str = choice("vehicle/odometry", (), "nav_msgs/Odometry; ego's motion is always expected")
     twist: str = choice("", (), "geometry_msgs/TwistStamped, when odometry is empty: the pose is integrated from it")
@@ -294,6 +294,8 @@ class InputTopics:
     heartbeat: str = choice("", (), "std_msgs/Empty or Header: the policy is alive; expected when named")
     objects: str = choice("", (), "what the policy sees: geometry_msgs/PoseArray or an object list; never trusted")
     driver: str = choice("vehicle/driver_takeover", (), "std_msgs/Bool, true while the driver controls the vehicle")
+    body_frame: str = choice("base_link", (), "child_frame_id of odometry, frame of speeds; another one is refused")
+    odometry_frame: str = choice("", (), "frame of odometry; empty: that of the first one; another one is refused")
 
 
 @dataclass(frozen=True, slots=True)

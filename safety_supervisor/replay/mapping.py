@@ -27,13 +27,13 @@ import yaml
 
 from safety_supervisor.core.config import Config, ConfigError
 from safety_supervisor.messages import (
-    BODY_FRAME,
-    ODOMETRY_FRAME,
     PLAN_TYPES,
     TYPES,
     VEHICLE_ROLES,
     Binding,
     bindings,
+    body_frame,
+    fixed_frame,
     normalised,
     plain_type,
 )
@@ -160,10 +160,11 @@ def suggest_frames(bag: Bag, config: Config, names: Table[str, str]) -> dict[str
     if plan_topic is None or plan is None or plain_type(plan_topic.msgtype) not in PLAN_TYPES:
         return {}
     frame = _frame(plan)
-    if not frame or frame in (BODY_FRAME, ODOMETRY_FRAME, _frame(odometry)):
+    body, fixed = body_frame(config), _frame(odometry) or fixed_frame(config)
+    if not frame or frame in (body, fixed):
         return {}
     start = _start(plan)
-    return {frame: BODY_FRAME if start is not None and start < NEAR and _far(odometry) else ODOMETRY_FRAME}
+    return {frame: body if start is not None and start < NEAR and _far(odometry) else fixed}
 
 
 def _first(bag: Bag, topic: str | None) -> Any:

@@ -32,6 +32,8 @@ TAILS = {"tracks", "scan", "scans", "points", "point_cloud", "pointcloud", "dete
 SIGN_MESSAGES = 2000
 """Messages of radar and odometry from which the Doppler sign is read."""
 DEFAULT_RADAR = "radar_front"
+WORLD_FRAMES = ("odom", "map", "earth", "world")
+"""Frames in which a speed is no vehicle's own (REP-105)."""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ def derive(bag: Bag, mapping: Names | None = None) -> Profile:
     vehicle = Vehicle(name="derived")
     place = _Places(vehicle, mapping, static_mounts(bag, mapping))
     inputs = _inputs(usable, mapping, profile)
+    inputs = replace(inputs, body_frame=_body(bag, inputs, mapping, profile))
     roles = {normalised(topic) for topic, to in mapping.topics.items() if to in ROLES}
     sensors = _sensors(bag, [t for t in usable if normalised(t.name) not in roles], place, profile)
     for name, sensor in sensors.items():
@@ -115,6 +118,18 @@ def _inputs(topics: Sequence[Topic], mapping: Names, profile: Profile) -> InputT
         heartbeat=told.get("heartbeat", default.heartbeat), objects=told.get("objects", default.objects),
         plan=plan or default.plan, plan_expected=plan is not None, driver=driver,
     )  # fmt: skip
+
+
+def _body(bag: Bag, inputs: InputTopics, mapping: Names, profile: Profile) -> str:
+    """Return the frame whose motion the recording tells: it is taken for the vehicle body."""
+    topic = bag.topic(inputs.odometry or inputs.twist)
+    first = bag.first(topic.name) if topic else None
+    named = getattr(first, "child_frame_id", "") if inputs.odometry else first.header.frame_id if first else ""
+    body = mapping.frame(str(named)).lstrip("/")
+    if body in ("", messages.BODY_FRAME, messages.FOOT_FRAME, *WORLD_FRAMES):
+        return messages.BODY_FRAME
+    profile.notes.append(f"{body} is taken for the vehicle body: ego's motion is told of it")
+    return body
 
 
 def _best(

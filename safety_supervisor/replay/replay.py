@@ -324,6 +324,8 @@ class Run:
         for topic, kind, t, msg in self.bag.messages(topics, part.start, part.end, views=True):
             if frames and hasattr(msg, "header"):
                 msg.header.frame_id = self.mapping.frame(msg.header.frame_id)
+                if hasattr(msg, "child_frame_id"):
+                    msg.child_frame_id = self.mapping.frame(msg.child_frame_id)
             yield topics[topic], kind, t, msg
 
     def decisions(self) -> Iterator[Decision]:

@@ -20,7 +20,7 @@ from rclpy.serialization import deserialize_message
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from safety_supervisor import cdr, messages
-from safety_supervisor.core.config import Config, ConfigError
+from safety_supervisor.core.config import ConfigError
 from safety_supervisor.core.world import Plan, nanoseconds, seconds
 from safety_supervisor.ros import parameters, process
 from safety_supervisor.ros.outputs import HARDWARE, Frames, stamp, trajectory
@@ -71,7 +71,7 @@ class CommandGate(Node):  # type: ignore[misc]  # rclpy counts as untyped
         overrides = {name: parameter.value for name, parameter in self._parameter_overrides.items()}
         settings, self._config = parameters.load(overrides)
         parameters.declare(self, settings, self._config)
-        self._frames = Frames(settings.odom_frame, settings.base_frame)
+        self._frames = Frames(messages.fixed_frame(self._config), messages.body_frame(self._config))
         self._state = WAITING
         self._heard = 0
         self._fallback: tuple[bytes, int, int] | None = None
@@ -156,10 +156,9 @@ class CommandGate(Node):  # type: ignore[misc]  # rclpy counts as untyped
             return None
         kind = PLAN_TYPES["trajectory"]
         message = cdr.view(kind, self._fallback[0]) or deserialize_message(self._fallback[0], MultiDOFJointTrajectory)
-        binding = messages.Binding("plan", "plan")
-        config: Config = self._config
-        frame = self._frames.odom
-        plan = messages.convert(message, kind, binding, self._fallback[2], config, frame)
+        binding, frame = messages.Binding("plan", "plan"), str(message.header.frame_id)
+        self._frames = Frames(frame, self._frames.base)  # the one that the supervisor has chosen
+        plan = messages.convert(message, kind, binding, self._fallback[2], self._config, frame)
         return plan if isinstance(plan, Plan) and usable(plan) else None
 
     def _enter(self, state: tuple[bytes, str]) -> None:

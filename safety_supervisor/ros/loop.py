@@ -45,6 +45,11 @@ class Loop:
         self._state = supervisor.start(config)
         self._driver = False
 
+    @property
+    def frame(self) -> str:
+        """Frame of ego's poses, and so of what is commanded: that of the odometry."""
+        return self._gatherer.carried.frame or messages.fixed_frame(self.config)
+
     def add(self, topic: str, type_name: str, message: Any, arrival: int) -> None:
         """Take one message in for the next tick."""
         self._gatherer.add(topic, type_name, message, arrival)

@@ -26,7 +26,6 @@ from safety_supervisor.ros import parameters, process, transforms
 from safety_supervisor.ros.loop import Loop, Meter
 from safety_supervisor.ros.markers import markers
 from safety_supervisor.ros.outputs import (
-    Frames,
     Vitals,
     decision_line,
     diagnostics,
@@ -47,7 +46,6 @@ from safety_supervisor.ros.session import (
     take_waiting,
 )
 from safety_supervisor.ros.sources import sources
-from safety_supervisor.ros.wiring import body_frame
 
 NAME = "safety_supervisor"
 WATCH_PERIOD = 0.1
@@ -122,8 +120,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
             self.get_logger().error(f"configure refused: {error}")
             return FAILURE
         armed, why_not = arming(settings, config)
-        frames, clock = Frames(settings.odom_frame, settings.base_frame), make_clock(self)
-        session = Session(settings, config, frames, found, armed, why_not, clock, Loop(config), Meter(config))
+        session = Session(settings, config, found, armed, why_not, make_clock(self), Loop(config), Meter(config))
         connect(self, session, lambda: self._active)
         self._serve(session)
         start_recorder(session, self.get_logger())
@@ -227,10 +224,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
         received, session.received = session.received, []
         for message in received:
             source = session.reader[message.topic]
-            read = source.read(message.raw)
-            if problem := body_frame(source, read, session.frames.base):
-                session.notes.happened(source.name, problem)
-            session.loop.add(source.topic, source.type_name, read, message.arrival)
+            session.loop.add(source.topic, source.type_name, source.read(message.raw), message.arrival)
         decision = session.loop.tick(now)
         line = decision_line(decision)
         try:

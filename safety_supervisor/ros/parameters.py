@@ -61,8 +61,6 @@ class Settings:
     recorder: bool = choice(True, (), "keep a flight recorder and a log of the drive")
     recorder_folder: str = choice("", (), "where recordings go; empty: safety_supervisor below the ROS log folder")
     recorder_limit_mb: int = core_config.param(2000, "MB", 40, 1_000_000, "all recordings; the oldest go first")
-    odom_frame: str = choice("odom", (), "frame of plans, tracks and commands (REP-105)")
-    base_frame: str = choice("base_link", (), "frame of the vehicle body (REP-105)")
 
 
 def load(overrides: Mapping[str, Any]) -> tuple[Settings, Config]:

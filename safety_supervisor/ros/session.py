@@ -38,7 +38,6 @@ class Session:
 
     settings: Settings
     config: Config
-    frames: Frames
     sources: tuple[Source, ...]
     armed: bool
     why_not: str
@@ -63,6 +62,11 @@ class Session:
     tick_timer: Any = None
     subscriptions: list[Any] = field(default_factory=list)
     services: list[Any] = field(default_factory=list)
+
+    @property
+    def frames(self) -> Frames:
+        """Frames that messages are stamped with."""
+        return Frames(self.loop.frame, messages.body_frame(self.config))
 
     @property
     def reader(self) -> dict[str, Source]:

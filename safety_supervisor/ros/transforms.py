@@ -12,6 +12,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from safety_supervisor import mounts
 from safety_supervisor.core.config import Config, ConfigError
+from safety_supervisor.messages import body_frame
 from safety_supervisor.ros.parameters import Settings
 
 PATIENCE = 3.0
@@ -34,7 +35,7 @@ def apply(config: Config, settings: Settings, context: Any) -> Config:
     """
     if settings.mounts == "config":
         return config
-    found = collect(message_class(), set(mounts.frames(config).values()), settings.base_frame, context)
+    found = collect(message_class(), set(mounts.frames(config).values()), body_frame(config), context)
     if settings.mounts == "tf":
         return mounts.placed(config, found)
     mounts.check(config, found)

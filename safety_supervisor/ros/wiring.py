@@ -14,8 +14,6 @@ NOTED_FOR = 5.0
 """Time [s] for which a thing that happened stays in the diagnostics."""
 QUIET = 1.0
 """Time [s] without a message after which it is looked up who publishes an input."""
-BODY_FRAMES = ("base_link", "base_footprint")
-"""Names that REP-105 and common practice give to the vehicle body."""
 
 
 class Notes:
@@ -68,14 +66,6 @@ def quality(source: Source) -> str:
     """Say that a publisher offers less than an input asks for."""
     asked = "reliable delivery" if source.reliable else f"a deadline of {source.deadline:g} s"
     return f"QOS: a publisher does not offer {asked}, its messages do not arrive"
-
-
-def body_frame(source: Source, message: Any, base: str) -> str:
-    """Say that an odometry's speed is not that of the vehicle body; empty when all is well."""
-    child = str(getattr(message, "child_frame_id", "")).lstrip("/")
-    if source.name != "odometry" or child in ("", base, *BODY_FRAMES):
-        return ""
-    return f"FRAME: child_frame_id is {child!r}, expected {base}: the speed is taken as that of the vehicle body"
 
 
 def look(node: Any, sources: Iterable[Source], quiet: Iterable[str]) -> dict[str, str]:
