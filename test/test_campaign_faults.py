@@ -229,6 +229,21 @@ def test_a_radar_that_goes_blind_to_what_it_knew_is_answered_by_a_stop(fault, st
     assert seen.reaction in ("FIRM_STOP", "EMERGENCY_STOP")
 
 
+@pytest.mark.parametrize(
+    ("source", "family", "fault", "stratum", "finding"),
+    [
+        ("radar_front", "radar", "freeze", "standing object, fault long before", "RADAR_FROZEN"),
+        ("plan", "plan", "freeze", "lateral hazard", "PLAN_OFF_EGO"),
+        ("plan", "plan", "freeze", "wall in the near field", "PLAN_FROZEN"),
+    ],
+)
+def test_what_froze_is_found_in_time_and_the_stop_for_it_does_not_end_alone(source, family, fault, stratum, finding):
+    situation = next(s for s in matrix.SITUATIONS if s.stratum == stratum)
+    seen = matrix.observe(Cell(source, family, fault), situation, CONFIG)
+    assert (seen.finding, seen.collides) == (finding, False)
+    assert seen.nominal_last is None or seen.nominal_last <= seen.stated
+
+
 def test_the_command_writes_cells_and_says_what_does_not_hold(tmp_path, capsys):
     out = tmp_path / "faults.json"
     assert cli.main(["campaign", "faults", "--only", "us_front_left:nan", "--sample", "1", "--json", str(out)]) == 0

@@ -17,9 +17,9 @@ from safety_supervisor.core.world import Code, Mode, Plan
 CONFIG = config({"inputs.candidates": "policy/second, policy/third"})
 
 
-def drive_with(others, seconds=2.0, first=None, objects=()) -> Drive:
+def drive_with(others, seconds=2.0, first=None, objects=(), speed=20.0) -> Drive:
     """A drive in which candidates stand beside the plan: `others` are functions of (speed, x, t)."""
-    drive = Drive(CONFIG, objects=objects)
+    drive = Drive(CONFIG, speed, objects)
     for _ in range(round(seconds / CONFIG.timing.period)):
         made = plan(drive.speed, x=drive.x, t=drive.t) if first is None else first(drive)
         plans = [made] + [replace(other(drive), candidate=i) for i, other in enumerate(others, 1) if other(drive)]
@@ -105,3 +105,10 @@ def test_an_older_candidate_does_not_take_the_place_of_a_newer_one():
     known = supervisor._with_candidate((), newer, ego(), CONFIG)
     assert supervisor._with_candidate(known, older, ego(), CONFIG) == known
     assert supervisor._with_candidate(known, replace(newer, t=T + 1), ego(t=T + 1), CONFIG)[0][0].t == T + 1
+
+
+def test_a_candidate_that_repeats_itself_while_ego_moves_is_not_passed():
+    stuck = drive_with([lambda drive: plan(2.0, t=drive.t)], 0.9, first=broken, speed=2.0)
+    assert stuck.decisions[-1].mode == Mode.COMFORT_STOP  # it still begins near ego
+    alive = drive_with([keeps], 0.9, first=broken, speed=2.0)
+    assert {d.mode for d in alive.decisions} == {Mode.NOMINAL}  # the control

@@ -20,6 +20,7 @@ from safety_supervisor.core.world import (
     Heartbeat,
     Inputs,
     Invalid,
+    Plan,
     RadarScan,
     RangeReading,
     SeenObjects,
@@ -49,7 +50,8 @@ def ping(t=T, distance=1.0, name="us"):
 
 def all_of(t=T, **changes):
     """One good message of each input, stamped `t`."""
-    made = {"odometry": (ego(20.0, x=20.0 * seconds(t - T), t=t),), "plans": (plan(20.0, t=t),),
+    x = 20.0 * seconds(t - T)
+    made = {"odometry": (ego(20.0, x=x, t=t),), "plans": (plan(20.0, x=x, t=t),),
             "radar": (scan(t, 30.0 + t // 10**6 % 97 / 100),), "ranges": (ping(t),)}
     return Inputs(**{**made, **changes})
 
@@ -247,6 +249,84 @@ def test_detections_that_change_or_repeat_at_rest_are_not_frozen():
     assert repeated(3.0, distances=lambda i: 30.0 + i % 2) == set()
     assert repeated(3.0, moving=False) == set()
     assert repeated(2.0 + CONFIG.health.frozen_time, rest=range(41)) == set()
+
+
+def memory_of(*ticks):
+    """What is remembered, admitted and found after (scans or plans, whether ego moves) at each period."""
+    memory = health.Memory()
+    for i, (sent, moving) in enumerate(ticks):
+        t = T + i * PERIOD
+        sent = tuple(replace(message, t=t) for message in sent)
+        changes = {"plans": sent} if isinstance(sent[0], Plan) else {"radar": sent}
+        memory, inputs = health.admit(memory, all_of(t, **changes), t, CONFIG)
+        memory = health.moved(memory, CONFIG) if moving else health.rested(memory, t)
+    return memory, inputs, {f.code.name for f in health.check(memory, (), moving, t, CONFIG).findings}
+
+
+FREEZE = round(CONFIG.health.frozen_time / CONFIG.timing.period) + 2
+"""Ticks after which what repeats itself is frozen."""
+
+
+def radar(*distances):
+    return [((scan(distance=d),), moving) for d, moving in distances]
+
+
+def test_who_was_frozen_stays_so_at_rest_until_it_has_changed_for_a_time():
+    stuck = [(30.0, True)] * FREEZE + [(30.0, False)] * 40
+    memory, inputs, found = memory_of(*radar(*stuck))
+    assert found == {"RADAR_FROZEN"}
+    assert health.frozen(memory, "front")
+    assert inputs.radar == ()
+    (finding,) = health.check(memory, (), False, T + len(stuck) * PERIOD, CONFIG).findings
+    assert "nothing proves it alive" in finding.text
+    limit = round(CONFIG.health.frozen_time / CONFIG.timing.period)
+    alive = [(31.0 + i % 7, False) for i in range(limit + 1)]
+    assert memory_of(*radar(*stuck, *alive[:-1]))[2] == {"RADAR_FROZEN"}
+    memory, inputs, found = memory_of(*radar(*stuck, *alive))
+    assert found == set()
+    assert len(inputs.radar) == 1
+    assert not health.frozen(memory, "front")
+
+
+def test_control_one_change_now_and_then_does_not_prove_a_radar_alive():
+    stutter = [(31.0 + i // (2 * FREEZE), False) for i in range(8 * FREEZE)]
+    assert memory_of(*radar(*[(30.0, True)] * FREEZE, *stutter))[2] == {"RADAR_FROZEN"}
+
+
+def test_empty_scans_prove_no_frozen_radar_alive():
+    empty = ((RadarScan("front", T, [], [], []),), False)
+    assert memory_of(*radar(*[(30.0, True)] * FREEZE), *[empty] * 3 * FREEZE)[2] == {"RADAR_FROZEN"}
+
+
+def plans(count, moving=True, made=lambda i: plan(5.0)):
+    return [((made(i),), moving) for i in range(count)]
+
+
+def test_a_plan_that_repeats_itself_under_new_stamps_while_ego_moves_is_frozen():
+    assert memory_of(*plans(FREEZE - 1))[2] == set()
+    memory, _, found = memory_of(*plans(FREEZE))
+    assert found == {"PLAN_FROZEN"}
+    assert health.severity_of(Code.PLAN_FROZEN) == Severity.DEGRADED
+    assert memory_of(*plans(FREEZE), *plans(40, moving=False))[2] == {"PLAN_FROZEN"}
+    assert health.frozen(memory, "plan")
+
+
+def test_the_first_new_plan_ends_that():
+    after = memory_of(*plans(FREEZE), *plans(2, moving=False, made=lambda i: plan(4.0)))
+    assert after[2] == set()
+
+
+def test_control_plans_that_move_on_or_stand_or_repeat_at_rest_are_not_frozen():
+    assert memory_of(*plans(40, made=lambda i: plan(5.0, x=5.0 * seconds(i * PERIOD))))[2] == set()
+    assert memory_of(*plans(40, made=lambda i: plan(0.0)))[2] == set()
+    assert memory_of(*plans(40, moving=False), *plans(FREEZE - 2))[2] == set()
+
+
+def test_a_plan_that_nobody_expects_is_not_frozen_either():
+    alone = config({"inputs.plan_expected": False}, front=RADAR)
+    memory, _, _ = memory_of(*plans(FREEZE))
+    t = T + FREEZE * PERIOD
+    assert "PLAN_FROZEN" not in {f.code.name for f in health.check(memory, (), True, t, alone).findings}
 
 
 def test_control_silence_is_stale_and_not_frozen():

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from safety_supervisor.campaign.clock import GAP
 from safety_supervisor.core.config import Config
+from safety_supervisor.core.world import seconds
+from safety_supervisor.scenarios.run import PLAN_PERIOD
 from safety_supervisor.scenarios.suite import Scenario
 
 ARRIVAL = 0.15
@@ -32,10 +34,11 @@ def _frozen(config: Config, _: Scenario) -> float:
     return config.health.frozen_time + ARRIVAL
 
 
-def _left_behind(config: Config, scenario: Scenario) -> float:
-    """Time until ego has left a plan behind that no longer moves."""
+def _repeated(config: Config, scenario: Scenario) -> float:
+    """Time until ego has left a plan behind that no longer moves, or it has repeated itself; the next plan shows it."""
     limits = config.plan_check
-    return (limits.lateral_offset_max + limits.speed_offset_max) / max(scenario.speed, 0.1) + ARRIVAL
+    behind = (limits.lateral_offset_max + limits.speed_offset_max) / max(scenario.speed, 0.1)
+    return min(behind, config.health.frozen_time) + seconds(PLAN_PERIOD) + ARRIVAL
 
 
 def _after(group: str) -> Time:
@@ -71,7 +74,7 @@ TABLE: dict[str, dict[str, Time | str]] = {
         "flood-x100": TOLERATED,
     },
     "plan": {
-        "drop": _after("plan_timeout"), "freeze": _left_behind, "bias-2m": _at_once,
+        "drop": _after("plan_timeout"), "freeze": _repeated, "bias-2m": _at_once,
         "bias-2m/s": "within plan_check.speed_offset_max: the plan is driven as it says, and judged as that",
         "scale-1.05": "a plan that is 5 % longer and faster is a plan like any other, and judged as that",
         "noise-x5": "a rough plan is judged point by point; where it cannot be driven it is refused",

@@ -20,6 +20,7 @@ from safety_supervisor.core.world import (
     Health,
     Inputs,
     Odometry,
+    Plan,
     RadarScan,
     RangeReading,
     Severity,
@@ -101,6 +102,10 @@ class Source:
     """Tick at which the content last differed from the one before."""
     heard: int = 0
     """Tick at which the newest accepted message was taken in; what is silent since then does not repeat itself."""
+    frozen: bool = False
+    """It went on saying the same while ego moved, and has not proved since that it is alive."""
+    again: int = 0
+    """Tick since when a frozen input has been changing again."""
 
 
 NEVER = Source()
@@ -131,7 +136,7 @@ def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memor
     radar = tuple(s for s in inputs.radar if s.sensor in gate.kinds and gate.takes_scan(s))
     pings = tuple(r for r in inputs.ranges if r.sensor in gate.kinds and gate.takes_ping(r))
     odometry = tuple(o for o in inputs.odometry if gate.takes_odometry(o))
-    plans = tuple(p for p in inputs.plans if gate.takes("plan" if p.candidate == 0 else f"plan_{p.candidate}", p.t))
+    plans = tuple(p for p in inputs.plans if gate.takes(plan_source(p), p.t, _way(p, config)))
     control = tuple(c for c in inputs.control if gate.takes("control", c.t))
     heartbeats = tuple(h for h in inputs.heartbeats if gate.takes("heartbeat", h.t))
     objects = tuple(o for o in inputs.objects if gate.takes("objects", o.t))
@@ -159,24 +164,31 @@ class _Gate:
         self.sources[name] = replace(self.sources.get(name, NEVER), problem=(code, why, self._t))
         return False
 
-    def takes(self, name: str, stamp: int, content: bytes = b"") -> bool:
+    def takes(self, name: str, stamp: int, content: bytes = b"", proof: float = 0.0) -> bool:
+        """Take a message in unless it is from the future; a frozen input must change for `proof` [s] to be believed."""
         if stamp > self._latest:
             ahead = seconds(stamp - self._t)
             return self.refuse(name, Code[f"{self.family(name)}_FUTURE"], f"stamp {ahead:.3f} s ahead of the tick")
         old = self.sources.get(name, NEVER)
         same = bool(content) and content == old.content
         changed = old.changed if same else self._t
-        self.sources[name] = Source(max(stamp, old.t or stamp), None, content, changed, self._t)
+        again, alive = old.again, False
+        if content and not same:
+            again = again if seconds(self._t - old.changed) <= proof else self._t
+            alive = seconds(self._t - again) >= proof
+        frozen = old.frozen and not alive
+        self.sources[name] = Source(max(stamp, old.t or stamp), None, content, changed, self._t, frozen, again)
         return True
 
     def takes_scan(self, scan: RadarScan) -> bool:
         why = "a scan, expected a ping" if self.kinds[scan.sensor] == "ultrasonic" else _bad_scan(scan)
         if why:
             return self.refuse(scan.sensor, Code[f"{self.family(scan.sensor)}_INVALID"], why)
-        if not self.takes(scan.sensor, scan.t, _content(scan)):
+        if not self.takes(scan.sensor, scan.t, _content(scan), self._frozen_time):
             return False
         # What is frozen would move along with ego: tracks coast rather than follow it.
-        return seconds(self._t - self.sources[scan.sensor].changed) <= self._frozen_time
+        source = self.sources[scan.sensor]
+        return not source.frozen and seconds(self._t - source.changed) <= self._frozen_time
 
     def takes_ping(self, ping: RangeReading) -> bool:
         if self.kinds[ping.sensor] != "ultrasonic":
@@ -208,8 +220,25 @@ def check(memory: Memory, more: tuple[Finding, ...], moving: bool, t: int, confi
 
 
 def rested(memory: Memory, t: int) -> Memory:
-    """Return the memory of an ego that stands at `t`: the same content over and over is no finding then."""
-    return replace(memory, sources=tuple((name, replace(source, changed=t)) for name, source in memory.sources))
+    """Return the memory of an ego that stands at `t`: the same over and over is no finding then, but for who froze."""
+    return replace(memory, sources=tuple(
+        (name, source if source.frozen else replace(source, changed=t)) for name, source in memory.sources))
+
+
+def moved(memory: Memory, config: Config) -> Memory:
+    """Return the memory of an ego that moves: who goes on saying the same is frozen until it proves to be alive."""
+    return replace(memory, sources=tuple(
+        (name, replace(source, frozen=source.frozen or _repeats(source, config))) for name, source in memory.sources))
+
+
+def plan_source(plan: Plan) -> str:
+    """Return the name of the input that a plan comes from: `plan`, or `plan_1` and on for further candidates."""
+    return "plan" if plan.candidate == 0 else f"plan_{plan.candidate}"
+
+
+def frozen(memory: Memory, name: str) -> bool:
+    """Whether an input goes on saying the same although ego moved."""
+    return dict(memory.sources).get(name, NEVER).frozen
 
 
 def severity_of(code: Code) -> Severity:
@@ -259,10 +288,10 @@ Sources = Mapping[str, Source]
 
 def _vehicle_inputs(sources: Sources, moving: bool, t: int, config: Config) -> Iterator[Finding]:
     yield from _input(sources, "odometry", "ODOMETRY", config.health.odometry_timeout, t)
-    if moving:
-        yield from _frozen(sources, "odometry", Code.ODOMETRY_FROZEN, config)
+    yield from _frozen(sources, "odometry", Code.ODOMETRY_FROZEN, moving, config)
     if config.inputs.plan_expected:
         yield from _input(sources, "plan", "PLAN", config.health.plan_timeout, t)
+        yield from _frozen(sources, "plan", Code.PLAN_FROZEN, moving, config)
     if config.inputs.control:
         yield from _input(sources, "control", "CONTROL", config.health.control_timeout, t)
     if config.inputs.heartbeat:
@@ -288,16 +317,21 @@ def _sensor(sources: Sources, name: str, kind: str, moving: bool, t: int, config
     family = "ULTRASONIC" if ultrasonic else "RADAR"
     timeout = config.health.ultrasonic_timeout if ultrasonic else config.health.radar_timeout
     yield from _input(sources, name, family, timeout, t)
-    if moving:
-        yield from _frozen(sources, name, Code.RADAR_FROZEN, config)
+    yield from _frozen(sources, name, Code.RADAR_FROZEN, moving, config)
 
 
-def _frozen(sources: Sources, name: str, code: Code, config: Config) -> Iterator[Finding]:
-    """An input that goes on saying the same; one that says nothing becomes stale instead."""
+def _frozen(sources: Sources, name: str, code: Code, moving: bool, config: Config) -> Iterator[Finding]:
     source = sources.get(name, NEVER)
-    frozen_for = seconds(source.heard - source.changed)
-    if source.content and frozen_for > config.health.frozen_time:
-        yield Finding(code, name, f"{name} repeats the same content for {frozen_for:.2f} s while ego moves")
+    if moving and _repeats(source, config):
+        text = f"{name} repeats the same content for {seconds(source.heard - source.changed):.2f} s while ego moves"
+        yield Finding(code, name, text)
+    elif source.frozen:
+        yield Finding(code, name, f"{name} repeated the same content while ego moved, and nothing proves it alive")
+
+
+def _repeats(source: Source, config: Config) -> bool:
+    """Whether an input goes on saying the same; one that says nothing becomes stale instead."""
+    return bool(source.content) and seconds(source.heard - source.changed) > config.health.frozen_time
 
 
 def _input(sources: Sources, name: str, family: str, timeout: float, t: int) -> Iterator[Finding]:
@@ -361,3 +395,10 @@ def _bad_scan(scan: RadarScan) -> str:
 def _content(scan: RadarScan) -> bytes:
     """Bytes to compare scans by; an empty scan may repeat, it says that nothing is there."""
     return b"".join(a.tobytes() for a in (scan.range, scan.azimuth, scan.range_rate)) if len(scan.range) else b""
+
+
+def _way(plan: Plan, config: Config) -> bytes:
+    """Bytes to compare plans by; one that stands where it is may repeat."""
+    if not (np.abs(plan.speed) > config.arbitration.standstill_speed).any():
+        return b""
+    return b"".join(a.tobytes() for a in (plan.time, plan.x, plan.y, plan.yaw, plan.speed))

@@ -114,7 +114,7 @@ def perceived(
     ego = history.at(t)
     driver = inputs.driver[-1].takeover if inputs.driver else state.driver
     moving = ego is not None and abs(ego.speed) > config.arbitration.standstill_speed
-    memory = memory if moving else health.rested(memory, t)
+    memory = health.moved(memory, config) if moving else health.rested(memory, t)
     state = replace(
         state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics,
         signs=doppler_sign.scored(state.signs, inputs.radar, history, config),
@@ -183,7 +183,8 @@ def _with_admissible(
     only the plan itself ends it.
     """
     fresh = nanoseconds(config.health.plan_timeout)
-    others = [plan for plan, found in state.others if not found and t - plan.t <= fresh]
+    others = [plan for plan, found in state.others if not found and t - plan.t <= fresh
+              and not health.frozen(state.memory, health.plan_source(plan))]
     if not others or state.arbiter.mode.brakes:
         return state, trust
     ill = tuple(f for f in trust.findings if f.source == "plan")
