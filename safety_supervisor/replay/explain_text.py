@@ -21,6 +21,8 @@ RULES = {
     "EXPECTED_MOTION": "expected motion: the braking that is needed",
     "TTC": "least time to collision",
     "EXTRAPOLATION": "worst case along the present motion",
+    "CROSSING": "who comes from the side (proved)",
+    "CUT_IN": "who comes into the way",
     "CLEAR_DISTANCE": "assured clear distance",
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from safety_supervisor.core.assessment.beside import abreast
 from safety_supervisor.core.assessment.caps import caps, margins_of, smallest
 from safety_supervisor.core.assessment.cut_in import foreseen
 from safety_supervisor.core.assessment.manoeuvres import NONE, Choice, chosen
@@ -30,7 +31,7 @@ VERDICT = {
     Mode.EMERGENCY_STOP: Verdict.IMMINENT,
 }
 
-RULES = ("longitudinal", "near_field", "ttc", "extrapolation", "clear_distance")
+RULES = ("longitudinal", "near_field", "crossing", "lateral", "ttc", "extrapolation", "clear_distance")
 
 
 def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: Config) -> Assessment:
@@ -42,6 +43,7 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     half = config.vehicle.width / 2 + objects.slack
     threats = list(threats_of(objects, rated, tracks, arcs, situation, half))
     margins = margins_of(objects, rated)
+    margins["lateral"] = abreast(objects, rated.met, situation.path, situation, config)
     beside = None
     if situation.present is not None:
         found, margins["extrapolation"], beside = _present_threats(objects, rated, tracks, arcs, situation, config)

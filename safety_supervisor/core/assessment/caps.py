@@ -6,10 +6,16 @@ import numpy as np
 
 from safety_supervisor.core.assessment.objects import Objects
 from safety_supervisor.core.assessment.rating import Rated
-from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, SPEED_CAP, Situation, ego_speed
+from safety_supervisor.core.assessment.situation import (
+    EMERGENCY_STOP,
+    FIRM_STOP,
+    SPEED_CAP,
+    Situation,
+    cap_for,
+    ego_speed,
+)
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.envelopes import clear_distance_margin
-from safety_supervisor.core.motion import speed_for_distance
 from safety_supervisor.core.world import Code, Floats, Mode, Reason
 
 
@@ -24,23 +30,18 @@ def caps(
     true_speed = ego_speed(situation, config)
     margins["clear_distance"] = float(clear_distance_margin(situation.clear_range, true_speed, response, a, e))
 
-    def reading(distance: float) -> float:
-        """The speed that may be read where at most the true speed is stopped within `distance`."""
-        true = float(speed_for_distance(distance, response, a, e.assumed_brake, e.assumed_jerk))
-        return max((true - e.speed_error) / (1 + e.speed_error_ratio), 0.0)
-
     limit = config.authority.static_range
     far = rated.met.hit & o.static & (rated.met.gap > limit) & (o.existence >= config.authority.speed_cap)
     options: list[tuple[float, Code, str]] = [
         (config.odd.speed_max, Code.OUT_OF_ODD, "the operational design domain ends"),
-        (reading(situation.clear_range), Code.CLEAR_DISTANCE,
+        (float(cap_for(situation.clear_range, situation, config)), Code.CLEAR_DISTANCE,
          f"sensors cover {situation.clear_range:.1f} m of the way and ego must be able to stop inside"),
     ]  # fmt: skip
     if np.count_nonzero(far):
         nearest = float(rated.met.gap[far].min())
         text = f"what never moved stands {nearest:.0f} m ahead, at {limit:g} m there must be room to stop"
         since = v * float(o.age[far].min())  # there it is seen, and judged only then
-        options.append((reading(limit - since), Code.CLEAR_DISTANCE, text))
+        options.append((float(cap_for(limit - since, situation, config)), Code.CLEAR_DISTANCE, text))
     reasons = [
         (Mode.SPEED_CAP, Reason(code, f"{fastest:.1f} m/s is above {cap:.1f} m/s: {text}"))
         for cap, code, text in options
@@ -58,6 +59,7 @@ def margins_of(o: Objects, rated: Rated) -> dict[str, float]:
     return {
         "longitudinal": smallest(rated.margin[~o.near & emergency]),
         "near_field": smallest(rated.margin[o.near]),
+        "crossing": smallest(rated.crossing),
         "ttc": smallest(rated.ttc_margin[rated.met.hit & ~o.near & stops]),
     }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from safety_supervisor.core.assessment.beside import Crossing, crossing
 from safety_supervisor.core.assessment.expected import Expectation, expected_motion, turned_across
 from safety_supervisor.core.assessment.objects import Objects, corridor_contacts
 from safety_supervisor.core.assessment.situation import (
@@ -27,7 +28,7 @@ NEAR_BOUND = 0.01
 """Error of an arc's gap along the few metres of path that count for it [m]; most of it is the spacing of its points."""
 BOX_SPARE = 0.01
 """Far more than rounding, in the box that leaves rows out [m]."""
-CODES = (Code.ENVELOPE, Code.NEAR_FIELD, Code.EXPECTED_MOTION, Code.TTC, Code.EXTRAPOLATION, Code.CUT_IN)
+CODES = (Code.ENVELOPE, Code.NEAR_FIELD, Code.EXPECTED_MOTION, Code.TTC, Code.EXTRAPOLATION, Code.CUT_IN, Code.CROSSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Rated:
     met: Contacts
     margin: Floats
     ttc_margin: Floats
+    crossing: Floats
+    """(N,) margin to who comes from the side [m], inf of the others."""
     expected: Expectation
     level: Ints
     """(N,) strongest mode the row may demand."""
@@ -81,7 +84,19 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     told = np.where(follows, full, level)
     by_rule = np.where((met.hit | turned) & (not situation.resting), np.minimum(by_rule, level), NOMINAL)
     nobody = np.zeros(len(o.row), np.bool_)
-    return Rated(met, margin, soon, expected, level, told, by_rule.max(axis=0), by_rule.argmax(axis=0), nobody, reach)
+    rated = Rated(met, margin, soon, np.full(len(o.row), np.inf), expected, level, told, by_rule.max(axis=0),
+                  by_rule.argmax(axis=0), nobody, reach)
+    return _with_crossing(rated, crossing(o, met, path, situation, config, reach))
+
+
+def _with_crossing(rated: Rated, beside: Crossing | None) -> Rated:
+    """Return the rating with the speed that who comes from the side asks for."""
+    if beside is None:
+        return rated
+    asks = beside.asks & (rated.demand < SPEED_CAP)
+    expected = replace(rated.expected, cap=np.where(asks, beside.cap, rated.expected.cap))
+    return replace(rated, crossing=beside.margin, expected=expected, demand=np.where(asks, SPEED_CAP, rated.demand),
+                   code=np.where(asks, CODES.index(Code.CROSSING), rated.code))
 
 
 def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, config: Config) -> Rated:
@@ -97,7 +112,7 @@ def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, co
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
     nothing = Expectation(zero.astype(np.bool_), zero, demand, inf, inf)
     code = np.full(len(o.row), CODES.index(Code.EXTRAPOLATION))
-    return Rated(met, margin, inf, nothing, level, level, demand, code, spared, reach)
+    return Rated(met, margin, inf, inf, nothing, level, level, demand, code, spared, reach)
 
 
 def may_reach(o: Objects, path: Path, situation: Situation, config: Config) -> Bools:

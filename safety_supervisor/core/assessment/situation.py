@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from safety_supervisor.core.config import Config, Envelope
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.geometry import Path
-from safety_supervisor.core.motion import fallback_distance
+from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.world import Mode, Odometry, Tracks
 
 NOMINAL, SPEED_CAP, COMFORT_STOP = int(Mode.NOMINAL), int(Mode.SPEED_CAP), int(Mode.COMFORT_STOP)
@@ -57,6 +60,13 @@ def stopping_reach(situation: Situation, config: Config) -> float:
     e, response = situation.envelope, config.timing.commit + config.timing.actuation_delay
     v = ego_speed(situation, config)
     return float(fallback_distance(v, response, situation.acceleration, e.assumed_brake, e.assumed_jerk))
+
+
+def cap_for(distance: Any, situation: Situation, config: Config) -> Any:
+    """Return the speed [m/s] that may be read where at most the true speed is stopped within `distance` [m]."""
+    e, response = situation.envelope, config.timing.commit + config.timing.actuation_delay
+    true = speed_for_distance(distance, response, situation.acceleration, e.assumed_brake, e.assumed_jerk)
+    return np.maximum((true - e.speed_error) / (1 + e.speed_error_ratio), 0.0)
 
 
 def ego_speed(situation: Situation, config: Config) -> float:

@@ -33,7 +33,8 @@ def threats_of(
         gap = gap if gap != np.inf else float(rated.met.station[i]) - front  # not met yet, it comes from the side
         yield Threat(
             int(tracks.id[row]) if row >= 0 else None, "radar" if row >= 0 else arcs[-1 - row].sensor, gap,
-            float(rated.met.lateral[i]), closing, float(rated.margin[i]), float(rated.expected.required[i]),
+            float(rated.met.lateral[i]), closing, float(np.minimum(rated.margin[i], rated.crossing[i])),
+            float(rated.expected.required[i]),
             max(gap, 0.0) / closing if closing > 1e-3 else float("inf"),
             Mode(int(rated.demand[i])), CODES[int(rated.code[i])],
             _drac(gap, closing), _pet(rated.met, i, float(half[i]), situation),
@@ -84,6 +85,7 @@ def explain(threat: Threat) -> Reason:
         Code.NEAR_FIELD: f"near-field margin {threat.margin:.2f} m",
         Code.EXPECTED_MOTION: f"needs {threat.required:.1f} m/s^2 of braking and the plan does not keep clear",
         Code.TTC: f"time to collision {threat.ttc:.2f} s",
+        Code.CROSSING: f"comes from {abs(threat.lateral):.1f} m beside, ego could not stop before its place",
         Code.CUT_IN: f"comes from {abs(threat.lateral):.1f} m beside into the way, braking later would be too late",
     }[threat.code]
     return Reason(threat.code, f"{where}: {why}", threat.track)
