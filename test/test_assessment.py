@@ -782,3 +782,47 @@ def test_a_trend_is_read_between_two_ticks_that_are_near_in_time(ago, counts):
 def test_without_tracks_there_is_no_trend():
     assert trends(Tracks(), moving(1, 10.0, 0.0, T - 10**8), 2.0).shape == (0, 2)
     assert trends(moving(1, 10.0, 0.0, T), Tracks(), 2.0).tolist() == [[0.0, 0.0]]
+
+
+# --- what is beside the body when a turn begins ---------------------------------------------------------------------
+
+
+def beside(x, y, speed=0.0, vy=0.0):
+    return lead(x - FRONT, speed, y, vy, moved=speed > 0)
+
+
+def along(tracks, by, speed):
+    return assess(tracks, (), situation(speed, by=by, reach=8.0), CONFIG)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_pillar_beside_the_body_stops_a_tight_turn_into_it(side):
+    turn = plan(2.0, 4.0, curvature=side * 0.17)
+    pillar = CONFIG.vehicle.width / 2 + 0.35
+    result = along(beside(2.9, side * pillar), turn, 2.0)
+    assert result.demand == Mode.EMERGENCY_STOP
+    assert 0.0 < result.threats[0].gap < 1.5  # the flank's way to it, not that of the leading edge, which has passed it
+    for calm in (
+        along(beside(2.9, -side * pillar), turn, 2.0),  # on the outer side
+        along(beside(2.9, side * pillar), plan(2.0, 4.0), 2.0),
+        along(beside(2.9, side * pillar), plan(2.0, 4.0, curvature=side / 100), 2.0),
+        along(beside(2.9, side * pillar, speed=2.0), turn, 2.0),  # drives along
+    ):
+        assert calm.demand == Mode.NOMINAL
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_backing_out_stops_before_the_front_swings_into_what_is_beside_it(side):
+    out = plan(-1.5, 5.0, curvature=0.17)  # the front swings to the right of ego
+    place = CONFIG.vehicle.width / 2 + 0.3
+    result = along(beside(3.2, -side * place), out, -1.5)
+    assert result.demand == (Mode.EMERGENCY_STOP if side > 0 else Mode.NOMINAL)
+
+
+def test_a_plan_that_ends_its_turn_before_the_flank_is_near_is_left_alone():
+    pillar = beside(2.9, CONFIG.vehicle.width / 2 + 0.7)
+    into = along(pillar, plan(0.5, 8.0, curvature=0.17), 0.5)
+    assert into.threats[0].gap > 1.5
+    assert into.demand >= Mode.SPEED_CAP
+    ends = along(pillar, stop_plan(0.5, 0.3, curvature=0.17), 0.5)
+    assert ends.demand == Mode.NOMINAL

@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import shapely
 from builders import CONFIG, FRONT, T, arc, changed, ego, path_of, plan, stop_plan, straight_path
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import Point, Polygon
+from shapely.ops import unary_union
 
+from safety_supervisor.core import geometry
 from safety_supervisor.core.geometry import (
     BESIDE,
     LAG,
@@ -23,6 +26,7 @@ from safety_supervisor.core.geometry import (
     first_conflict,
     footprint,
     is_reverse,
+    planned_path,
     slopes,
     unwrapped,
 )
@@ -36,7 +40,7 @@ NAN, INF = float("nan"), float("inf")
 
 def meet(
     path, *points, velocity=(0.0, 0.0), cov=None, slack=SLACK, reach_in=0.0, k=0.0, shrink=0.0, known=INF, speed=20.0,
-    since=None,
+    since=None, flank=0.1,
 ):
     """Contacts of points that all have the same velocity and covariance."""
     n = len(points)
@@ -44,7 +48,8 @@ def meet(
     cov = np.zeros((4, 4)) if cov is None else cov
     return contacts(path, position, np.tile(velocity, (n, 1)).astype(float), np.tile(cov, (n, 1, 1)), HALF,
                     np.full(n, slack), np.full(n, reach_in), Lateral(k, shrink, known), speed,
-                    np.tile(np.zeros((2, 2)) if since is None else since, (n, 1, 1)), np.full(n, 0.05))
+                    np.tile(np.zeros((2, 2)) if since is None else since, (n, 1, 1)), np.full(n, 0.05),
+                    np.full(n, flank))
 
 
 def test_the_speed_was_known_better_when_it_was_heard():
@@ -409,6 +414,127 @@ def test_the_sweep_test_itself_sees_a_path_that_is_a_little_off():
     assert (met.gap[both] - true[both]).max() > CONFIG.envelope.geometry_bound or not met.hit[np.isfinite(true)].all()
 
 
+# Body, speed [m/s], acceleration [m/s^2], curvature [1/m] of a quarter turn, and then straight on; vehicles forward and
+# backward, a robot base that turns on the spot nearly.
+VAN, ROBOT = replace(VEHICLE, front=5.5, rear=1.5, width=2.2), replace(VEHICLE, front=0.3, rear=0.3, width=0.5)
+TURNS = {
+    "tight": (VEHICLE, 2.0, 0.0, 0.2), "reverse": (VEHICLE, -2.0, 0.0, 0.2), "reverse right": (VAN, -2.0, 0.0, -0.15),
+    "junction": (VEHICLE, 5.0, 0.0, 0.2), "van": (VAN, 5.0, 0.0, -0.2), "and off": (VEHICLE, 2.0, 2.5, 0.2),
+    "van and off": (VAN, 3.0, 3.0, 0.2), "wide": (VEHICLE, 10.0, 2.0, 0.05), "road": (VEHICLE, 20.0, 0.0, 0.0333),
+    "base": (ROBOT, 0.5, 0.0, 2.0), "tight base": (ROBOT, -0.5, 0.0, 5.0), "tightest base": (ROBOT, 1.0, 0.0, 10.0),
+}  # fmt: skip
+
+
+def turning_plan(speed, acceleration, curvature):
+    """A plan of 8 s and the finely integrated poses (3, M) of a quarter turn."""
+    time = np.linspace(0.0, 8.0, 161)
+    s, sign = abs(speed) * time + acceleration * time * time / 2, np.sign(speed)
+    fine = np.linspace(0.0, s[-1], 40001)
+    yaw = np.clip(curvature * fine * sign, -np.pi / 2, np.pi / 2)
+    middle, step = (yaw[1:] + yaw[:-1]) / 2, sign * np.diff(fine)
+    poses = np.array([np.append(0.0, np.cumsum(step * f(middle))) for f in (np.cos, np.sin)] + [yaw])
+    x, y, at = (np.interp(s, fine, p) for p in poses)
+    kept = fine <= np.pi / 2 / abs(curvature) + 5.0
+    return replace(plan(speed), time=time, x=x, y=y, yaw=at, speed=sign * (abs(speed) + acceleration * time)), (
+        poses[:, kept][:, ::40])
+
+
+def missed(vehicle, speed, acceleration, curvature, bound):
+    """Points on the outline of all that the body sweeps, by shapely, less `bound`: how many the corridor misses."""
+    made, poses = turning_plan(speed, acceleration, curvature)
+    path = planned_path(made, ego(speed), vehicle, 7.0, 1.2)
+    union = unary_union([Polygon(footprint(*pose, vehicle)) for pose in poses.T]).buffer(-bound, join_style="mitre")
+    points = shapely.get_coordinates(union.boundary.segmentize(0.02))
+    beside = footprint(0.0, 0.0, 0.0, vehicle)
+    points = points[~shapely.contains_xy(Polygon(beside).buffer(0.03), points)]
+    n, half = len(points), vehicle.width / 2
+    met = contacts(path, points, np.zeros((n, 2)), np.zeros((n, 4, 4)), half, np.zeros(n), np.zeros(n),
+                   Lateral(0.0, 0.0, INF), abs(speed), np.zeros((n, 2, 2)), np.zeros(n), np.full(n, 0.1))
+    assert n > 100
+    return int(n - np.count_nonzero(met.hit))
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_all_that_the_body_sweeps_is_in_the_corridor(name):
+    assert missed(*TURNS[name], 0.02 if TURNS[name][0] is ROBOT else CONFIG.envelope.geometry_bound) == 0
+
+
+def test_the_outline_test_sees_samples_too_far_apart_and_corners_left_out(monkeypatch):
+    with monkeypatch.context() as coarse:
+        coarse.setattr(geometry, "TURN", INF)
+        assert missed(*TURNS["and off"], CONFIG.envelope.geometry_bound) > 0
+    monkeypatch.setattr(geometry, "TEETH", INF)
+    assert missed(*TURNS["reverse"], CONFIG.envelope.geometry_bound) > 0
+
+
+@given(st.floats(0.05, 0.2), st.booleans(), st.booleans(), st.floats(1.0, 5.0), st.floats(0.0, 2.0))
+@settings(max_examples=8)
+def test_all_that_any_turn_sweeps_is_in_the_corridor(curvature, left, back, speed, acceleration):
+    speed = min(speed, np.sqrt(6.0 / curvature))
+    turn = (-speed if back else speed, 0.0 if back else acceleration, curvature if left else -curvature)
+    assert missed(VAN, *turn, CONFIG.envelope.geometry_bound) == 0
+
+
+def test_a_bend_of_a_road_is_sampled_as_a_straight_one():
+    road = path_of(plan(25.0, curvature=1 / 100), ego(25.0), 90.0)
+    assert len(road.s) == SAMPLES
+    tight = path_of(plan(5.0, duration=30.0, curvature=0.2), ego(5.0), 90.0)
+    assert len(tight.s) == 4 * SAMPLES  # 0.32 rad between two of the coarse ones
+    assert np.abs(np.diff(tight.heading)).max() <= geometry.TURN
+    assert len(path_of(plan(5.0, duration=120.0, curvature=0.2), ego(5.0), 90.0).s) == geometry.FINEST * SAMPLES
+
+
+# --- beside the body, and the path turns ---------------------------------------------------------------------------
+
+# Curvature, speed, where: inner flank, tail that swings out, outer front corner in reverse; each mirrored too.
+CLOSE = {
+    "inner flank": (0.17, 2.0, (2.8, HALF + 0.3)), "tail": (0.2, 2.0, (-0.5, -HALF - 0.04)),
+    "front swings out": (0.17, -2.0, (3.0, -HALF - 0.3)), "inner flank in reverse": (0.2, -2.0, (0.0, HALF + 0.04)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("name", CLOSE)
+def test_what_is_beside_the_body_is_met_when_the_path_turns_into_it(name, side):
+    bend, speed, (x, y) = CLOSE[name]
+    turn = path_of(plan(speed, 4.0, curvature=side * bend), ego(speed), 7.0)
+    met = meet(turn, (x, side * y))
+    if name != "inner flank in reverse":  # that one the body leaves
+        assert met.flank.tolist() == [True]
+        true = swept(np.array([[x, side * y]]), speed, side * bend, turn.length, turn.front, turn.rear,
+                     HALF + min(0.1, (abs(y) - HALF) / 2))
+        assert met.gap[0] == pytest.approx(true[0], abs=2 * turn.s[1])
+        assert met.gap[0] <= true[0] + 1e-3
+    else:
+        assert not met.hit[0]
+    other_way = path_of(plan(speed, 4.0, curvature=-side * bend), ego(speed), 7.0)
+    straight = path_of(plan(speed, 4.0), ego(speed), 7.0)
+    assert not meet(other_way, (x, side * y)).hit[0] or name == "inner flank in reverse"
+    assert not meet(straight, (x, side * y)).hit[0]
+    assert not meet(turn, (x, side * y), flank=-INF).hit[0]  # who moves along is elsewhere by then
+    assert not meet(turn, (x, side * (y - np.sign(y) * (abs(y) - HALF + 0.01)))).hit[0]  # inside the body
+
+
+def test_beside_a_gentle_bend_the_body_turns_to_nothing():
+    for radius in (30.0, 100.0, 1000.0):
+        bend = path_of(plan(10.0, 6.0, curvature=1 / radius), ego(10.0), 40.0)
+        sweeps = FRONT * FRONT / (2 * radius)
+        rooms = np.array([0.5 * sweeps, 2.5 * sweeps])
+        met = meet(bend, *((x, HALF + room) for room in rooms for x in (0.5, 2.0, FRONT - BESIDE - 0.01)), slack=0.8)
+        assert not met.hit[3:].any()
+
+
+def test_the_flank_meets_what_stands_beside_the_way_when_it_gets_there():
+    """The leading edge has long passed an inner pillar when the flank of a body in a tight bend touches it."""
+    turn = path_of(plan(2.0, 6.0, curvature=0.17), ego(2.0), 7.0)
+    pillar = np.array([[3.0, HALF + 0.8]])
+    true = swept(pillar, 2.0, 0.17, turn.length, FRONT, REAR, HALF + SLACK)
+    met = meet(turn, *pillar)
+    assert met.flank[0]
+    assert true[0] - 2 * turn.s[1] <= met.gap[0] <= true[0]
+    assert meet(turn, *pillar, flank=-INF).gap[0] < true[0] - 0.3  # by the leading edge alone: too early
+
+
 def test_no_objects_give_no_contacts():
     met = meet(straight_path())
     assert met.gap.shape == (0,)
@@ -664,13 +790,20 @@ def test_what_is_beside_the_body_is_left_out_from_its_rear_edge_on(x):
     assert not meet(EVEN, (x, 0.5)).hit[0]
 
 
-def test_the_rear_edge_meets_what_a_turn_on_the_spot_sweeps():
-    heading = np.where(EVEN.s == 5.0, np.pi / 2, 0.0)
-    spin = replace(EVEN, heading=heading)
-    for y, hit in ((-1.0, True), (-1.001, False)):
-        met = contacts(spin, np.array([[5.0, y]]), np.zeros((1, 2)), np.zeros((1, 4, 4)), 0.5, np.zeros(1), np.zeros(1),
-                       Lateral(0.0, 0.0, INF), 20.0, np.zeros((1, 2, 2)), np.zeros(1))
-        assert met.hit[0] == hit
+def test_the_rear_edge_meets_what_a_sideways_step_sweeps():
+    aside = replace(EVEN, y=np.where(EVEN.s == 5.0, 10.0, 0.0))
+    assert [bool(meet(aside, (x, 10.0)).hit[0]) for x in (4.0, 3.999)] == [True, False]
+
+
+def test_the_rear_corners_sweep_what_lies_between_two_samples_where_the_path_turns():
+    spin = replace(EVEN, heading=np.where(EVEN.s == 5.0, np.pi / 2, 0.0))
+    edges = [[bool(meet(spin, (5.0, y), slack=-HALF + 0.5).hit[0]) for y in (edge + 1e-9, edge - 1e-3)]
+             for edge in (-1.0, -2.0)]  # the rear edge, and the sample before
+    assert edges == [[True, True], [True, False]]
+    slight = replace(EVEN, y=np.where(EVEN.s == 5.0, 10.0, 0.0), heading=np.where(EVEN.s == 5.0, 0.019, 0.0))
+    assert not meet(slight, (3.99, 10.0)).hit[0]
+    tight = replace(slight, heading=np.where(EVEN.s == 5.0, 0.021, 0.0))
+    assert meet(tight, (3.99, 10.0)).hit[0]
 
 
 def test_a_lateral_speed_counts_up_to_the_doubt_that_is_allowed_and_no_further():
@@ -759,7 +892,7 @@ def test_what_is_told_of_a_contact_belongs_to_the_directions_there(bend, ahead, 
     place = np.array([path.x[at], path.y[at]]) + 0.5 * n + 0.3 * u
     velocity = along * u + across * n
     met = contacts(path, place[None], velocity[None], COV[None], HALF, np.array([SLACK]), np.array([1.0]), TRUST, 10.0,
-                   SINCE[None], np.array([0.1]))  # fmt: skip
+                   SINCE[None], np.array([0.1]), np.zeros(1))  # fmt: skip
 
     def seen_from(k):
         forward = np.array([np.cos(path.heading[k]), np.sin(path.heading[k])])

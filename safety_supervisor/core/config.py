@@ -161,7 +161,7 @@ class NearField:
 
     stop_distance: float = param(0.3, "m", 0.05, 2.0, "gap kept to a near object")
     approach_tolerance: float = param(0.25, "m", 0.0, 1.0, "allowed closer when the plan itself stops there")
-    lateral_margin: float = param(0.1, "m", 0.0, 1.0, "kept beside ego's body from echoes; parking bays are narrow")
+    lateral_margin: float = param(0.1, "m", 0.0, 1.0, "kept beside the body from echoes, in a turn from all")
     approach_noise: float = param(0.6, "m/s", 0.0, 3.0, "an echo that comes nearer by itself slower than this stands")
     speed_max: float = param(4.0, "m/s", 0.1, 10.0, "above it ultrasonics cannot stop the vehicle and radar decides")
 

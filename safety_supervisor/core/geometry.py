@@ -1,7 +1,9 @@
 """Ego's path, the corridor its body sweeps, and where objects stand in it. Frame `odom`, SI units.
 
-Everything is seen in the direction of travel: for reverse motion the path's headings point backwards and ego's front
-is its rear bumper, so that the layers above know one case only. Vectorised over objects x path samples.
+The corridor is the union of the body's widened outlines at all samples of the path: it holds the outer front corner,
+the inner flank and the tail of a body that turns. Everything is seen in the direction of travel: for reverse motion the
+path's headings point backwards and ego's front is its rear bumper, so that the layers above know one case only.
+Vectorised over objects x path samples.
 """
 
 from __future__ import annotations
@@ -16,11 +18,17 @@ from safety_supervisor.core.world import Arc, Bools, Floats, Ints, Odometry, Pla
 
 SAMPLES = 96
 """Path samples; at 200 m they lie 2 m apart, and between two the path bends by curvature * spacing^2 / 8."""
-ORDINALS = owned(np.arange(float(SAMPLES)))
+TURN, FINEST = 0.1, 8
+"""Between two samples a path turns by no more than this [rad], or it has so many times more of them: the corners of a
+body of 6 m then leave the outlines at the samples by 0.04 m at most."""
+TEETH = 0.02
+"""What the rear corners sweep between two samples counts from here on [m]: in a turn, and not in a bend of a road."""
+ORDINALS = owned(np.arange(float(FINEST * SAMPLES)))
 END_STRETCH = 20.0
 """The curvature in which a plan is continued is its mean over this last stretch [m]."""
 BESIDE = 0.5
-"""An object further behind the leading edge [m] and inside the corridor is beside the body: braking does not help."""
+"""An object further behind the leading edge [m] and inside the corridor is beside the body: braking helps only where
+the path turns the body into it."""
 LAG = 0.5
 """A speed across the sight is told as late [s] as this."""
 BEND_STRETCH = 10.0
@@ -79,16 +87,20 @@ def planned_path(plan: Plan, ego: Odometry, vehicle: Vehicle, reach: float, brak
         keep = np.concatenate([[True], step > 0])
         points = tuple(column[keep] for column in points)
     x, y, h = _poses(grid, *points[:4])
+    finer = float(np.abs(h[1:] - h[:-1]).max()) / TURN
+    if finer > 1.0:
+        grid = _grid(float(grid[-1]), math.ceil(min(finer, FINEST)) * SAMPLES)
+        x, y, h = _poses(grid, *points[:4])
     time = np.interp(grid, points[0], points[4], right=np.inf)
     speed = np.interp(grid, s, np.abs(plan.speed))
     time[0] = 0.0
     return Path(owned(grid), owned(x), owned(y), owned(h), owned(np.maximum(time, 0.0)), owned(speed),
-                owned(np.zeros(SAMPLES)), length, *_ends(vehicle, reverse), reverse)
+                owned(np.zeros(len(grid))), length, *_ends(vehicle, reverse), reverse)
 
 
-def _grid(length: float) -> Floats:
+def _grid(length: float, samples: int = SAMPLES) -> Floats:
     """Return the places of the samples [m], as `np.linspace` does."""
-    grid = ORDINALS * (length / (SAMPLES - 1))
+    grid = ORDINALS[:samples] * (length / (samples - 1))
     grid[-1] = length
     return grid
 
@@ -151,7 +163,8 @@ class Contacts:
     """Where the swept corridor meets each of N objects; rows without contact have gap = inf."""
 
     gap: Floats
-    """(N,) travel [m] until ego's leading edge is at the object; negative when it is beside or inside the body."""
+    """(N,) travel [m] until ego's leading edge is at the object, or its flank touches what stays where it is; negative
+    when it is beside or inside the body."""
     lateral: Floats
     """(N,) signed offset from the path there [m]."""
     along: Floats
@@ -174,6 +187,8 @@ class Contacts:
     """(N,) its signed offset from the path there [m]."""
     drift: Floats
     """(N,) its speed to the left there, without what is only noise [m/s]."""
+    flank: Bools
+    """(N,) the flank of a body that turns meets it, not the leading edge."""
 
     @property
     def hit(self) -> Bools:
@@ -193,8 +208,12 @@ def contacts(
     speed: float,
     since: Floats,
     age: Floats,
+    flank: Floats,
 ) -> Contacts:
-    """Return where the body swept along `path` first meets each object; what is beside the body now is left out.
+    """Return where the body swept along `path` first meets each object.
+
+    What is beside the body now is met where the body turns to it until no more than `flank` (N,) [m] or half of the
+    present room is left; -inf for what moves along, where nothing can be said of it by where it is now.
 
     `position`, `velocity` (N, 2) in odom with joint covariance `cov` (N, 4, 4); the corridor is `body` [m] to each side
     and as much more as the larger of `slack` (N,) [m] and some standard deviations of the object's lateral position and
@@ -218,7 +237,11 @@ def contacts(
     until = 2 * np.maximum(travel, 0.0) / closing
     width = body + np.maximum(slack[:, None], trust.position_k * np.sqrt(spread * spread + path.sigma * path.sigma))
     inside = np.abs(left) - np.maximum(toward, 0.0) * np.minimum(reach_in[:, None], until) <= width
-    met, both = _first(path, ahead, over, travel, inside)
+    inside &= (ahead >= -path.rear - _teeth(path)) & (over <= path.s[1] - path.s[0])
+    beside = inside[:, 0] & (ahead[:, 0] < path.front - BESIDE)
+    if np.count_nonzero(beside):
+        inside[beside] &= _turned_into(np.abs(left[beside]) - body, flank[beside])
+    met, both, turned = _first(path, over, ahead, travel, inside, flank)
     c, s = cos[both], sin[both]
     along = c[0] * vx + s[0] * vy
     directions = np.array([c[0], -s[0], -s[1]]), np.array([s[0], c[0], c[1]])
@@ -229,7 +252,7 @@ def contacts(
     sure[:, 0], sure[:, 1] = c[0] * along - s[0] * across, s[0] * along + c[0] * across
     offset, near = left[rows, both], both[1]
     return Contacts(met, offset[0], along, place[0], moves[0], heard, age, place[1], sure,
-                    path.s[near] + ahead[rows, near], offset[1], drift)
+                    path.s[near] + ahead[rows, near], offset[1], drift, turned)
 
 
 def _sideways(path: Path, cos: Floats, sin: Floats, vx: Floats, vy: Floats) -> Floats:
@@ -242,16 +265,39 @@ def _sideways(path: Path, cos: Floats, sin: Floats, vx: Floats, vy: Floats) -> F
     return np.asarray(sideways - np.minimum(np.maximum(sideways, np.minimum(turning, 0.0)), np.maximum(turning, 0.0)))
 
 
-def _first(path: Path, ahead: Floats, over: Floats, travel: Floats, inside: Bools) -> tuple[Floats, Ints]:
-    """Return the gap (N,) to each row, inf without contact, and samples (2, N): where it is met, where it is now."""
-    spacing = path.s[1] - path.s[0]
-    reached = (ahead >= -path.rear) & (over <= spacing)
-    beside = inside[:, :1] & (ahead[:, :1] >= -path.rear) & (ahead[:, :1] < path.front - BESIDE)
-    gap = np.where(inside & reached & ~beside, travel, np.inf)
-    first = gap.argmin(axis=1)
-    met = gap[np.arange(len(gap)), first]
+def _teeth(path: Path) -> Floats:
+    """Return how far (S,) [m] behind the rear edge the rear corners sweep since the sample before, where it turns."""
+    turn = np.abs(path.heading[1:] - path.heading[:-1])
+    reach = np.zeros(len(path.s))
+    reach[1:][turn * path.rear > TEETH] = path.s[1] - path.s[0]
+    return reach
+
+
+def _turned_into(room: Floats, flank: Floats) -> Bools:
+    """Tell at which samples the body has turned to what is beside it now (N, S), by the `room` (N, S) [m] to its flank.
+
+    By half of the present room at least, so that a path which jitters turns to nothing; inside the body there is none.
+    """
+    now = room[:, :1]
+    return np.asarray((now > 0) & (room <= np.minimum(flank[:, None], now / 2)))
+
+
+def _first(
+    path: Path, over: Floats, ahead: Floats, travel: Floats, inside: Bools, flank: Floats
+) -> tuple[Floats, Ints, Bools]:
+    """Return the gap (N,) to each row, inf without contact, samples (2, N): where it is met, where it is now; and which
+    rows the flank meets.
+    """
+    gap = np.where(inside, travel, np.inf)
+    first, rows = gap.argmin(axis=1), np.arange(len(gap))
+    met = gap[rows, first]
+    # Not before it is inside: beside a flank the leading edge has long passed.
+    entered = inside.argmax(axis=1)
+    earliest = np.where((entered > 0) & (flank > -np.inf), path.s[entered - 1], -np.inf)
+    turned = met < earliest
+    met, first = np.where(turned, earliest, met), np.where(turned, entered, first)
     at = np.where(np.isfinite(met), first, np.abs(over).argmin(axis=1))
-    return met, np.array([at, np.abs(ahead).argmin(axis=1)])
+    return met, np.array([at, np.abs(ahead).argmin(axis=1)]), turned
 
 
 def _heard(sigma: Floats, since: Floats, x: Floats, y: Floats) -> Floats:

@@ -13,7 +13,7 @@ from safety_supervisor.core import delivery, doppler_sign, fallback, health, pol
 from safety_supervisor.core.arbitration import TRUST, Arbiter, arbitrate, rebased
 from safety_supervisor.core.assessment import Situation, assess
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.geometry import Path, angle_difference, extrapolated_path, planned_path
+from safety_supervisor.core.geometry import SAMPLES, Path, angle_difference, extrapolated_path, planned_path
 from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.plan_check import check_following, check_plan
 from safety_supervisor.core.world import (
@@ -278,8 +278,8 @@ def _lost(state: State, trust: Health, t: int) -> Mode:
 
 
 def _points(path: Path) -> Floats:
-    points = np.empty((len(path.x), 2))
-    points[:, 0], points[:, 1] = path.x, path.y
+    every, points = len(path.x) // SAMPLES, np.empty((SAMPLES, 2))
+    points[:, 0], points[:, 1] = path.x[::every], path.y[::every]
     return points
 
 

@@ -46,8 +46,8 @@ def expected_motion(o: Objects, met: Contacts, path: Path, situation: Situation,
     half = config.vehicle.width / 2
     expected = np.where((o.static & ~o.near)[:, None], 0.0, met.sure)  # what never moved is expected to stay
     when, travel = first_conflict(path, o.position, expected, half + o.slack, o.clearance, x.horizon, CONFLICT_STEP)
-    meets = np.isfinite(when)
-    conflict = meets | _left_behind(o, met, object_speed, path, config)
+    meets = np.isfinite(when) & ~met.flank  # what stays beside a body that turns is met where it is
+    conflict = meets | (met.flank & (met.gap <= path.length)) | _left_behind(o, met, object_speed, path, config)
     gap = np.where(meets, travel - object_speed * np.where(meets, when, 0.0), met.gap)
     if situation.braking:
         gap = np.where(met.hit, np.minimum(met.gap, gap), gap)

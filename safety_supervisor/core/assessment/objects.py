@@ -197,8 +197,11 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
 def _meets(
     o: Objects, slack: Floats, reach_in: Floats, lateral: Lateral, path: Path, ego: Odometry, config: Config
 ) -> Contacts:
-    half = config.vehicle.width / 2
-    return contacts(path, o.position, o.velocity, o.cov, half, slack, reach_in, lateral, abs(ego.speed), o.since, o.age)
+    half, moves = config.vehicle.width / 2, config.tracking.moving_speed
+    stays = o.velocity[:, 0] * o.velocity[:, 0] + o.velocity[:, 1] * o.velocity[:, 1] <= moves * moves
+    flank = np.where(stays, config.near_field.lateral_margin, -np.inf)
+    return contacts(path, o.position, o.velocity, o.cov, half, slack, reach_in, lateral, abs(ego.speed), o.since, o.age,
+                    flank)
 
 
 def _bends(o: Objects, met: Contacts, path: Path) -> Bools:
