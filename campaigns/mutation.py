@@ -1,6 +1,6 @@
 """Mutation testing by mutmut of the core, module by module; survivors of the proved modules go on to the proofs.
 
-    python campaigns/mutation.py [MODULE ...] [--jobs N] [--sample N] [--again] [--record]
+    python campaigns/mutation.py [MODULE ...] [--jobs N] [--sample N [--seed N]] [--again] [--record]
 
 Each module is mutated in a clone of the committed tree, against the tests named below; mutmut runs for each mutant
 those that reach its function. A mutant is *killed by tests*, *killed by proofs* (a claim is refuted by the mutated
@@ -115,16 +115,16 @@ def forget_survivors(folder: Path) -> None:
         file.write_text(json.dumps(meta, indent=4), encoding="utf-8")
 
 
-def mutated(folder: Path, jobs: int, sample: int | None = None) -> dict[str, int]:
+def mutated(folder: Path, jobs: int, sample: int | None = None, seed: int = 1) -> dict[str, int]:
     """Run mutmut on what it has not run yet; return mutant -> exit code of its tests (0: survived).
 
-    With `sample`, that many mutants, the same ones each time.
+    With `sample`, that many mutants, the same ones each time for a `seed`.
     """
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs)]
     if sample:
         subprocess.run([*command, "no.such.mutant"], cwd=folder, capture_output=True)  # makes the mutants, runs none
         every = sorted(exit_codes(folder))
-        chosen = random.Random(1).sample(every, min(sample, len(every)))
+        chosen = random.Random(seed).sample(every, min(sample, len(every)))
         left = [mutant for mutant in chosen if exit_codes(folder)[mutant] is None]
         command += left or ["no.such.mutant"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
@@ -168,10 +168,10 @@ def proofs_kill(folder: Path, mutants: list[str], claims: str) -> dict[str, str]
     return {line["mutant"]: line["killer"] for line in said if line["killer"]}
 
 
-def campaign(name: str, jobs: int, sample: int | None = None, again: bool = False) -> dict[str, Any]:
+def campaign(name: str, jobs: int, sample: int | None = None, again: bool = False, seed: int = 1) -> dict[str, Any]:
     """Mutate one module and return its figures."""
     folder, module = prepared(name, again), MODULES[name]
-    codes = mutated(folder, jobs, sample)
+    codes = mutated(folder, jobs, sample, seed)
     left = [mutant for mutant, code in codes.items() if code in (SURVIVED, UNTESTED)]
     refuted = proofs_kill(folder, left, module.claims) if module.claims and left else {}
     survivors = [known(folder, mutant) for mutant in left if mutant not in refuted]
@@ -183,7 +183,7 @@ def campaign(name: str, jobs: int, sample: int | None = None, again: bool = Fals
                "killed_by_proofs": len(refuted), "explained": explained, "score": round(killed / len(codes), 4),
                "survivors": survivors}  # fmt: skip
     # Of a sample, `mutants` is its size; it stands for `of`, all mutants of the module.
-    return {**figures, "of": len(exit_codes(folder))} if sample else figures
+    return {**figures, "of": len(exit_codes(folder)), "seed": seed} if sample else figures
 
 
 def known(folder: Path, mutant: str) -> dict[str, Any]:
@@ -225,7 +225,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"default: all of {', '.join(MODULES)}")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--sample", type=int, metavar="N", help="N mutants of each module, drawn by a fixed seed")
+    parser.add_argument("--sample", type=int, metavar="N", help="N mutants of each module, drawn by --seed")
+    parser.add_argument("--seed", type=int, default=1, metavar="N",
+                        help="another sample: one that no test was written for tells what the tests are worth")
     parser.add_argument("--again", action="store_true", help="only what survived before, against the present tests")
     parser.add_argument("--record", action="store_true", help="write the figures into docs/evidence/campaign.json")
     args = parser.parse_args()
@@ -233,7 +235,7 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown module {', '.join(sorted(unknown))}; there are {', '.join(MODULES)}")
     for name in args.modules or MODULES:
-        figures = campaign(name, args.jobs, args.sample, args.again)
+        figures = campaign(name, args.jobs, args.sample, args.again, args.seed)
         print(name, json.dumps({k: v for k, v in figures.items() if k != "survivors"}), flush=True)
         for survivor in figures["survivors"]:
             if survivor["reason"] is None:
