@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = Path(sys.prefix)
+HOST = "https://github.com/"
 PLAIN = re.compile(r"bool|byte|char|w?string|float(32|64)|u?int(8|16|32|64)")
 """Types of fields that are no messages."""
 
@@ -88,13 +89,15 @@ def relocate() -> None:
 
 
 def cloned(package: Package, sources: Path) -> Path:
-    """Return the folder of the package's sources, cloned when they are not there."""
+    """Return the folder of the package's sources, cloned when they are not there; several packages share a repository."""
     repository = sources / package.repository.replace("/", "+")
     if not repository.exists():
-        url = f"https://github.com/{package.repository}.git"
+        url = f"{HOST}{package.repository}.git"
         run("git", "clone", "--quiet", "--no-checkout", url, str(repository))
+    folder = repository / package.folder
+    if not (folder / "package.xml").exists():
         run("git", "-C", str(repository), "checkout", "--quiet", package.commit, "--", package.folder)
-    return repository / package.folder
+    return folder
 
 
 def build(package: Package, source: Path, folder: Path, jobs: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import native_messages as native
 import pytest
 
@@ -37,6 +39,20 @@ def test_a_type_brings_what_it_is_made_of_and_nothing_else(source):
 def test_a_type_that_is_not_there_is_named(source):
     with pytest.raises(SystemExit, match="own_msgs: no Nothing in"):
         native.closure(package("Nothing"), source)
+
+
+def test_packages_of_one_repository_are_all_cloned(tmp_path, monkeypatch):
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(tmp_path / "host" / "nobody" / "two.git")]
+    for name in ("one_msgs", "other_msgs"):
+        (tmp_path / "host" / "nobody" / "two.git" / name).mkdir(parents=True)
+        (tmp_path / "host" / "nobody" / "two.git" / name / "package.xml").write_text("<package/>")
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "both"]):
+        subprocess.run([*git, *command], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    monkeypatch.setattr(native, "HOST", f"{tmp_path / 'host'}/")
+    for name in ("one_msgs", "other_msgs"):
+        wanted = native.Package(name, "nobody/two", commit, name, ())
+        assert (native.cloned(wanted, tmp_path / "src") / "package.xml").is_file()
 
 
 def test_the_manifest_is_one(source, tmp_path):

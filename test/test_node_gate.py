@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -131,3 +132,23 @@ def check_the_same_motion(messages):
     places = [m.points[-1].transforms[0].translation.x for m in braked]
     assert np.ptp(ends) < 0.05
     assert np.ptp(places) == 0.0
+
+
+@pytest.mark.xdist_group("node")
+@pytest.mark.timeout(120)
+def test_signals_that_go_on_to_the_very_end_do_not_kill(monkeypatch, tmp_path):
+    """Ctrl-C reaches a launched node twice: from the terminal and from launch."""
+    harness.environment(monkeypatch, tmp_path)
+    arguments = ("--ros-args", "-p", f"vehicle_file:={harness.VEHICLE}")
+    process = harness.Process(tmp_path, "safety_supervisor.ros.command_gate", *arguments)
+    end = time.monotonic() + harness.PATIENCE
+    try:
+        while "listens to" not in process.said and time.monotonic() < end:
+            time.sleep(0.05)
+        while process.popen.poll() is None and time.monotonic() < end:
+            process.popen.send_signal(signal.SIGINT)
+            time.sleep(0.002)
+        assert process.popen.poll() == 0, process.said
+    finally:
+        process.close()
+    assert "Traceback" not in process.said

@@ -48,6 +48,12 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self.asked
 
+    @staticmethod
+    def leave() -> None:
+        """Nothing more is left to stop. Python's end would give a second signal, as of `ros2 launch`, its deadly default."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
 
 def run(build: Callable[[], Leaving], args: Sequence[str] | None = None) -> int:
     """Run one node until a signal; return the exit code: 0 after a signal, 1 failed, 2 for bad arguments."""
@@ -68,6 +74,7 @@ def run(build: Callable[[], Leaving], args: Sequence[str] | None = None) -> int:
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
+        stop.leave()
     return code
 
 
