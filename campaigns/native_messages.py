@@ -89,7 +89,7 @@ def relocate() -> None:
 
 
 def cloned(package: Package, sources: Path) -> Path:
-    """Return the folder of the package's sources, cloned when they are not there; several packages share a repository."""
+    """Return the folder of the package's sources, cloned when they are not there; packages may share a repository."""
     repository = sources / package.repository.replace("/", "+")
     if not repository.exists():
         url = f"{HOST}{package.repository}.git"

@@ -20,6 +20,7 @@ from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 from test_node_process import PATIENT
+from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from safety_supervisor import vehicle_file
 from safety_supervisor.replay.command import replay
@@ -123,6 +124,13 @@ def test_a_second_publisher_is_named_and_fails_the_self_test(start, domain):
         assert "odometry: DUPLICATE" in answer.message
         world.node.destroy_publisher(second)
         assert world.run(lambda: "DUPLICATE" not in world.message("odometry"))
+        rival = world.node.create_publisher(MultiDOFJointTrajectory, "safety_supervisor/trajectory", 1)
+        assert world.run(lambda: "DUPLICATE: 2 nodes publish" in world.message("supervisor")), state(world)
+        assert world.status("supervisor").level == b"\x02"
+        answer = world.call(Trigger, "safety_supervisor/self_test", trigger)
+        assert "supervisor: DUPLICATE" in answer.message
+        world.node.destroy_publisher(rival)
+        assert world.run(lambda: "DUPLICATE" not in world.message("supervisor"))
 
 
 def test_a_clock_that_jumps_back_or_stands_is_named(start, domain):

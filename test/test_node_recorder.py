@@ -121,6 +121,17 @@ def test_a_recorder_that_was_killed_is_said_and_started_again(recorder):
     assert len(list(recorder.folder.glob("drive_*.jsonl"))) == 2
 
 
+def test_what_keeps_it_from_writing_is_said_until_it_is_over(recorder, monkeypatch):
+    recorder.folder.write_text("")  # a file where the folder should be
+    flying = Flying(recorder)
+    assert until(lambda: "cannot write" in recorder.problem)
+    assert "flight" in recorder.problem
+    recorder.folder.unlink()
+    assert until(lambda: (flying.tick(), time.sleep(0.05)) and not recorder.problem)
+    assert list(recorder.folder.glob("drive_*.jsonl"))
+    recorder.end(flying.drive.t)
+
+
 def test_one_that_dies_again_and_again_is_given_up(recorder, monkeypatch):
     monkeypatch.setattr(module, "RESTARTS_MAX", 2)
     flying = Flying(recorder)

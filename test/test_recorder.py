@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from flights import CONFIG, Flight, begun
 from safety_supervisor.replay.command import replay
 from safety_supervisor.replay.inputs import Options
 from safety_supervisor.ros import blackbox, frames
-from safety_supervisor.ros.blackbox import AFTER, BEFORE, LONGEST, Blackbox, Ring
+from safety_supervisor.ros.blackbox import AFTER, BEFORE, LONGEST, LOOK, RETRY, Blackbox, Ring
 
 TRIGGER = (frames.TRIGGER, 0, b"COMFORT_STOP: why")
 END = (frames.END, 0, b"")
@@ -217,14 +219,69 @@ def test_a_recording_that_reaches_its_limit_ends_and_the_recorder_goes_on(tmp_pa
     assert len(recordings(tmp_path)) == 2
 
 
-def test_a_folder_that_cannot_be_written_is_said_and_survived(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    box = Blackbox(Clock())
-    box.take(begun(tmp_path / "file"))
-    box.take((frames.SNAPSHOT, 0, b"{}"))
+def test_a_folder_that_cannot_be_written_is_said_once_and_tried_again(tmp_path, capsys):
+    blocked, clock, told = tmp_path / "file", Clock(), []
+    blocked.write_text("")
+    box = Blackbox(clock, told.append)
+    box.take(begun(blocked))
+    for i in range(100):
+        clock.now += 0.01
+        box.take((frames.SNAPSHOT, i, b"{}"))
+    box.take(TRIGGER)
+    assert len(told) == 1
+    assert "cannot write" in told[0]
+    assert capsys.readouterr().err.count("\n") == 1
+    blocked.unlink()
+    clock.now += RETRY
+    box.take((frames.SNAPSHOT, 101, b"{}"))
+    assert told[1:] == [""]
     box.take(TRIGGER)
     box.take(END)
-    assert "recorder: " in capsys.readouterr().err
+    assert len(recordings(blocked)) == 1
+    assert list(blocked.glob("drive_*.jsonl"))
+
+
+def test_a_disk_that_is_full_is_said_and_leaves_no_empty_files(tmp_path, monkeypatch):
+    """What is written is held back as on a full disk: a file must not grow beyond a few bytes."""
+    told, clock = [], Clock()
+    box = Blackbox(clock, told.append)
+    box.take(begun(tmp_path))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+    try:
+        flight = Flight(1.0)
+        for tick in flight.ticks():
+            for one in tick:
+                box.take(one)
+        box.take(TRIGGER)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(told) == 1
+    assert "File too large" in told[0]
+    assert recordings(tmp_path) == []
+    clock.now += RETRY
+    box.take((frames.SNAPSHOT, 1, b"{}"))
+    box.take(TRIGGER)
+    box.take(END)
+    assert told[1:] == [""]
+    assert len(recordings(tmp_path)) == 1
+
+
+def test_files_that_are_removed_while_they_are_written_are_said_and_begun_anew(tmp_path):
+    told, clock, folder = [], Clock(), tmp_path / "box"
+    box = Blackbox(clock, told.append)
+    box.take(begun(folder))
+    box.take((frames.SNAPSHOT, 0, b"{}"))
+    shutil.rmtree(folder)
+    clock.now += LOOK
+    box.take((frames.SNAPSHOT, 1, b"{}"))
+    assert "has been removed" in told[-1]
+    clock.now += RETRY
+    box.take((frames.SNAPSHOT, 2, b"{}"))
+    box.take(TRIGGER)
+    box.take(END)
+    assert told[-1] == ""
+    assert [p.suffix for p in sorted(folder.iterdir())] == [".jsonl", ".mcap"]
 
 
 @pytest.mark.parametrize("cut", [3, 12, 200])

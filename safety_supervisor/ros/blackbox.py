@@ -7,7 +7,8 @@ a good-bye, the node has died, and that is written down too. The node never wait
 
 A recording is an MCAP file that begins with a snapshot of the supervisor's state and holds, tick by tick, the messages
 as they came in and the decision made of them; `safety-supervisor replay` starts from the snapshot. It is complete up to
-the last chunk at any moment. Beside recordings stands the log of the drive (`drive_log`), the evidence for arming.
+the last chunk at any moment. Beside recordings stands the log of the drive (`drive_log`), the evidence for arming. What
+keeps it from writing is a line on standard output, an empty one when that is over; the node puts it in its diagnostics.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ RING_BYTES_MAX = 400_000_000
 CHUNK = 128 * 1024
 FLUSH = 0.5
 """Longest time [s] that what happened is in memory only, once a recording is under way."""
+RETRY = 5.0
+"""After this time [s] it is tried again to write where that had failed."""
+LOOK = 1.0
+"""How often it is looked whether the files are still there [s]."""
 SNAPSHOT_TOPIC = "/safety_supervisor/recorder/snapshot"
 DECISION_TOPIC = "/safety_supervisor/decision"
 STRING = "std_msgs/msg/String"
@@ -95,12 +100,26 @@ def string(text: bytes) -> bytes:
     return b"\x00\x01\x00\x00" + struct.pack("<I", len(text) + 1) + text + b"\0"
 
 
+class LimitError(Exception):
+    """A recording has become as long as it may."""
+
+
 class Recording:
     """One MCAP file under way."""
 
     def __init__(self, path: Path, session: dict[str, Any], reason: str, limit: int) -> None:
         self.path, self._limit = path, limit
         self._file = path.open("xb")
+        self._channels: list[int] = []
+        try:
+            self._start(session, reason)
+        except OSError:
+            with contextlib.suppress(OSError):  # an empty file would only puzzle who finds it
+                path.unlink()
+                self._file.close()
+            raise
+
+    def _start(self, session: dict[str, Any], reason: str) -> None:
         self._writer: Any = Writer(self._file, chunk_size=CHUNK, compression=CompressionType.ZSTD)
         self._writer.start("ros2", "safety_supervisor flight recorder")
         about = {"reason": reason, "vehicle": session["vehicle"], "armed": str(session["armed"]).lower()}
@@ -111,10 +130,11 @@ class Recording:
         schemas = {kind: self._writer.register_schema(kind, "ros2msg", text.encode())
                    for kind, text in session["definitions"].items()}
         topics = [*session["topics"], [SNAPSHOT_TOPIC, STRING], [DECISION_TOPIC, STRING]]
+        self._file.flush()
         self._channels = [self._writer.register_channel(topic, "cdr", schemas[kind]) for topic, kind in topics]
 
     def write(self, frame: Frame) -> None:
-        """Append one frame; raises `OSError` when the file has reached its limit."""
+        """Append one frame; raises `LimitError` when the file has reached its limit."""
         kind, t, payload = frame
         if kind == frames.MESSAGE:
             (number,) = frames.TOPIC.unpack_from(payload)
@@ -122,7 +142,7 @@ class Recording:
         elif kind in (frames.SNAPSHOT, frames.DECISION):
             self._add(-2 if kind == frames.SNAPSHOT else -1, t, string(payload))
         if self._file.tell() > self._limit:
-            raise OSError(f"{self.path.name} has reached its limit of {self._limit} bytes")
+            raise LimitError(f"{self.path.name} has reached its limit of {self._limit} bytes")
 
     def _add(self, number: int, t: int, data: bytes) -> None:
         self._writer.add_message(self._channels[number], max(t, 0), data, max(t, 0))
@@ -141,13 +161,16 @@ class Recording:
 class Blackbox:
     """Frames in, files out."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, tell: Callable[[str], None] = lambda problem: None
+    ) -> None:
+        self._clock, self._tell = clock, tell
+        self._said = ""
         self._session: dict[str, Any] | None = None
         self._ring = Ring(clock)
         self._recording: Recording | None = None
         self._log: DriveLog | None = None
-        self._until = self._last = self._flushed = 0.0
+        self._until = self._last = self._flushed = self._looked = 0.0
         self._number = 0
         self._decided = False
 
@@ -158,16 +181,29 @@ class Blackbox:
             orderly = frame[0] == frames.END
             self.take(frame)
         if not orderly and self._decided:
-            self._trigger("the supervisor died", "node_died")
-        self._close()
+            self._safely(self._trigger, "the supervisor died", "node_died")
+        self._safely(self._close)
 
     def take(self, frame: Frame) -> None:
-        """Take one frame; a disk that is full or gone ends the recording, never the process."""
+        """Take one frame; a disk that is full or gone ends the files, never the process."""
+        self._safely(self._taken, frame)
+
+    def _safely(self, work: Callable[..., None], *arguments: Any) -> None:
         try:
-            self._taken(frame)
+            work(*arguments)
+        except LimitError as error:
+            _log(str(error))
+            self._safely(self._finish)
         except OSError as error:
-            print(f"recorder: {error}", file=sys.stderr, flush=True)
+            self._say(f"cannot write, {error}")
             self._abandon()
+
+    def _say(self, problem: str) -> None:
+        """Tell the node what is wrong, each change once; empty when all is well again."""
+        if problem != self._said:
+            self._said = problem
+            _log(problem or "writing again")
+            self._tell(problem)
 
     def _taken(self, frame: Frame) -> None:
         kind, t, payload = frame
@@ -192,10 +228,14 @@ class Blackbox:
     def _begin(self, session: dict[str, Any]) -> None:
         self._close()
         self._session, self._ring, self._decided = session, Ring(self._clock), False
-        folder = Path(session["folder"])
-        folder.mkdir(parents=True, exist_ok=True)
-        self._room(int(session["limit"]) // 4)
-        self._log = DriveLog(self._path("drive", "jsonl"), session, int(session["limit"]) // 4)
+        self._open_log()
+
+    def _open_log(self) -> None:
+        assert self._session is not None
+        size = int(self._session["limit"]) // 4
+        self._room(size)
+        self._log = DriveLog(self._path("drive", "jsonl"), self._session, size)
+        self._say("")
 
     def _path(self, what: str, suffix: str, extra: str = "") -> Path:
         """A name that does not exist yet; all parts of it are ours."""
@@ -209,8 +249,9 @@ class Blackbox:
                 return path
 
     def _room(self, needed: int) -> None:
-        """Remove our oldest files until the folder keeps its limit with `needed` more bytes."""
+        """Remove our oldest files until the folder, made if need be, keeps its limit with `needed` more bytes."""
         assert self._session is not None
+        Path(self._session["folder"]).mkdir(parents=True, exist_ok=True)
         held = [self._recording.path.name] if self._recording else []
         held += [self._log.path.name] if self._log else []
         own = [p for p in Path(self._session["folder"]).iterdir() if OWN.match(p.name) and p.is_file()]
@@ -240,27 +281,40 @@ class Blackbox:
         self._until = min(now + AFTER, self._last)
 
     def _keep_up(self) -> None:
-        """Write what is due, end what is over."""
+        """Write what is due, end what is over, begin again what could not be written."""
+        now = self._clock()
+        if self._session and now - self._looked >= (LOOK if self._log else RETRY):
+            self._looked = now
+            self._look()
         if self._recording is None:
             return
-        now = self._clock()
         if now >= self._until:
             self._finish()
         elif now - self._flushed >= FLUSH:
             self._recording.flush()
             self._flushed = now
 
+    def _look(self) -> None:
+        if self._log is None:
+            self._open_log()
+        for file in (self._log, self._recording):
+            if file and not file.path.exists():  # what goes on being written is lost, without an error
+                raise FileNotFoundError(f"{file.path} has been removed")
+
     def _finish(self) -> None:
         recording, self._recording = self._recording, None
         if recording:
             recording.close()
-            print(f"recorder: wrote {recording.path}", file=sys.stderr, flush=True)
+            _log(f"wrote {recording.path}")
 
     def _abandon(self) -> None:
         recording, self._recording = self._recording, None
-        with contextlib.suppress(OSError):
-            if recording:
-                recording.close()
+        log, self._log = self._log, None
+        for file in (recording, log):
+            with contextlib.suppress(OSError):
+                if file:
+                    file.close()
+        self._looked = self._clock()
 
     def _close(self) -> None:
         try:
@@ -271,13 +325,23 @@ class Blackbox:
                 log.close()
 
 
+def _log(text: str) -> None:
+    with contextlib.suppress(OSError):  # the log may be on the disk that is full
+        print(f"recorder: {text}", file=sys.stderr, flush=True)
+
+
+def _told(problem: str) -> None:
+    with contextlib.suppress(OSError):  # the node may be gone
+        os.write(sys.stdout.fileno(), f"{' '.join(problem.split())}\n".encode())
+
+
 def main(stream: BinaryIO | None = None) -> int:
     """Read frames until the node closes the pipe; signals for the node are not for us."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(10)
-    Blackbox().run(frames.read(stream or sys.stdin.buffer))
+    Blackbox(tell=_told).run(frames.read(stream or sys.stdin.buffer))
     return 0
 
 

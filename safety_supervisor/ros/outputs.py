@@ -19,6 +19,8 @@ from safety_supervisor.core.world import NANOSECONDS, Code, Decision, Floats, Mo
 from safety_supervisor.ros.sources import Source
 
 HARDWARE = "safety_supervisor"
+OWN = "supervisor"
+"""Name of the node's own status, beside those of its inputs, and of what is noted about itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ def _own_status(name: str, vitals: Vitals, decision: Decision | None) -> Diagnos
             "config": decision.config,
             "certificate": decision.certificate or "none",
         }
-    return _status(f"{name}: supervisor", level, text, values)
+    return _status(f"{name}: {OWN}", level, text, values)
 
 
 def _own_level(vitals: Vitals, decision: Decision | None) -> tuple[bytes, str]:
@@ -191,6 +193,8 @@ def _own_level(vitals: Vitals, decision: Decision | None) -> tuple[bytes, str]:
         said.append((DiagnosticStatus.WARN if initial else DiagnosticStatus.OK, decision.mode.name))
     else:
         said.append((DiagnosticStatus.WARN, f"no decision, the node is {vitals.state}"))
+    if OWN in vitals.noted:
+        said.append((DiagnosticStatus.ERROR, vitals.noted[OWN]))
     if vitals.overrun:
         said.append((DiagnosticStatus.WARN, f"OVERRUN: tick late, {vitals.late_ms_max:.1f} ms at worst"))
     if vitals.clock_steps:

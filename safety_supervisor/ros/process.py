@@ -50,7 +50,7 @@ class StopRequest:
 
     @staticmethod
     def leave() -> None:
-        """Nothing more is left to stop. Python's end would give a second signal, as of `ros2 launch`, its deadly default."""
+        """Nothing is left to stop; at Python's end a second signal, as `ros2 launch` sends it, would kill."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
 

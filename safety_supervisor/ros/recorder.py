@@ -2,7 +2,7 @@
 
 A tick costs one entry in a queue. A thread writes the queue into a pipe; when the other end is too slow, ticks are
 dropped and the recording begins anew at the next snapshot. A process that has gone is started again, a few times, and
-begins at the next snapshot too. See `blackbox` for what is recorded, and when.
+begins at the next snapshot too; one that cannot write says so. See `blackbox` for what is recorded, and when.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ QUIET = (Mode.INIT, Mode.NOMINAL)
 STRING = "std_msgs/msg/String"
 RESTARTS_MAX = 5
 """How often a process that has gone is started again in the life of a node; one that dies at once must not go on so."""
+TOLD_MAX = 300
+"""Characters of what the process says that are passed on."""
 GOODBYE = 5.0
 """Longest wait [s] for the recorder to finish its files when the node ends."""
 
@@ -59,7 +61,7 @@ class Recorder:
     def __init__(self, folder: Path, limit: int) -> None:
         self.dropped = 0
         """Ticks that were not handed over."""
-        self.problem = ""
+        self._lost, self._told = "", ""
         self.folder, self._limit = folder, limit
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._pending = 0
@@ -70,9 +72,14 @@ class Recorder:
         self._gap = False
         self._session = b""
         self._restarts, self._dead = 0, False
-        self._process = _started()
+        self._process = self._started()
         self._thread = threading.Thread(target=self._pump, name="recorder", daemon=True)
         self._thread.start()
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the recorder's process, or what it says is wrong; empty when nothing is."""
+        return "; ".join(text for text in (self._lost, self._told) if text)
 
     def begin(self, config: Config, sources: Sequence[Source], armed: bool, certificate: str) -> None:
         """Start a session; `certificate` is the text of the certificate in force, empty without."""
@@ -168,13 +175,13 @@ class Recorder:
         try:
             if self._restarts > RESTARTS_MAX:
                 raise ChildProcessError
-            self._process = _started()
+            self._process = self._started()
             self._write(self._session)
         except OSError:
-            self._dead, self.problem = True, gone
+            self._dead, self._lost = True, gone
             return
         self._next_snapshot = 0
-        self.problem = f"{gone} and was started again, what it held in memory is lost"
+        self._lost = f"{gone} and was started again, what it held in memory is lost"
 
     def _leave(self) -> None:
         pipe = self._process.stdin
@@ -182,7 +189,17 @@ class Recorder:
         with contextlib.suppress(OSError):  # what was buffered for a process that has gone
             pipe.close()
 
+    def _started(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "safety_supervisor.ros.blackbox"]
+        made = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        threading.Thread(target=self._listen, args=(made,), name="recorder report", daemon=True).start()
+        return made
 
-def _started() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "safety_supervisor.ros.blackbox"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        """Keep what the process said last, until it ends."""
+        said = process.stdout
+        assert said is not None
+        with said:
+            for line in said:
+                self._told = line.decode(errors="replace").strip()[:TOLD_MAX]
+        self._told = ""

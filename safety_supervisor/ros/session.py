@@ -21,7 +21,7 @@ from safety_supervisor.core.world import seconds
 from safety_supervisor.ros import parameters
 from safety_supervisor.ros.clock import TickClock
 from safety_supervisor.ros.loop import Loop, Meter
-from safety_supervisor.ros.outputs import Frames
+from safety_supervisor.ros.outputs import OWN, Frames
 from safety_supervisor.ros.parameters import Settings
 from safety_supervisor.ros.recorder import Received, Recorder, default_folder
 from safety_supervisor.ros.sources import Source
@@ -172,12 +172,15 @@ def overdue(session: Session) -> list[str]:
 
 
 def look_at_publishers(node: Any, session: Session) -> None:
-    """Note what is wrong with the publishers of the inputs."""
+    """Note what is wrong with the publishers of the inputs, and whether somebody else commands too."""
     now = session.clock.now()
     ages = session.meter.ages(now)
     patience = max(QUIET, max(source.timeout for source in session.sources))
     quiet = {s.name for s in session.sources if ages.get(s.name, (0, math.inf))[1] > patience}
-    session.notes.so(look(node, session.sources, quiet))
+    found = look(node, session.sources, quiet)
+    if (speakers := node.count_publishers(session.trajectory.topic_name)) > 1:
+        found[OWN] = f"DUPLICATE: {speakers} nodes publish {session.trajectory.topic_name}, one of them is to go"
+    session.notes.so(found)
 
 
 def start_recorder(session: Session, log: Any) -> None:
