@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safety_supervisor.core.assessment import RULES, VERDICT, assess, objects_of, rate, rate_present
-from safety_supervisor.core.assessment.objects import BEND, FOLLOWS, _bends, trends
+from safety_supervisor.core.assessment.objects import BEND, _bends, trends
 from safety_supervisor.core.assessment.rating import NEAR_BOUND, may_reach
 from safety_supervisor.core.assessment.situation import COMFORT_STOP, FIRM_STOP, known_reach, stopping_reach
 from safety_supervisor.core.assessment.threats import _pet, explain
 from safety_supervisor.core.envelopes import upper_speed
+from safety_supervisor.core.geometry import FOLLOWS
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.tracking import kalman
 from safety_supervisor.core.world import Code, Echo, Mode, Reason, Threat, Tracks, Verdict

@@ -16,6 +16,7 @@ from shapely.ops import unary_union
 from safety_supervisor.core import geometry
 from safety_supervisor.core.geometry import (
     BESIDE,
+    FOLLOWS,
     LAG,
     SAMPLES,
     Lateral,
@@ -86,6 +87,19 @@ def test_who_follows_a_bend_does_not_come_into_the_way():
     assert comes.hit[0]
     leaves = drift(-0.1)
     assert leaves.drift[0] == pytest.approx(v * 0.1, abs=0.15)
+
+
+@pytest.mark.parametrize("spare", [-0.02, 0.02])
+def test_who_is_too_fast_for_the_bend_does_not_follow_it(spare):
+    radius, at = 20.0, 15.0
+    bend = path_of(plan(5.0, curvature=1 / radius, duration=8.0), ego(5.0), 40.0)
+    v = np.sqrt(FOLLOWS * radius) * (1 + spare)
+    angle, outside = at / radius, radius + 6.0
+    place = outside * np.sin(angle), radius - outside * np.cos(angle)
+    heading = angle - 0.9 * LAG * v / radius  # drifts outwards by less than the bend explains
+    drift = meet(bend, place, velocity=(v * np.cos(heading), v * np.sin(heading)), reach_in=2.0).drift[0]
+    expected = 0.0 if spare < 0 else -v * np.sin(0.9 * LAG * v / radius)
+    assert drift == pytest.approx(expected, abs=0.35)
 
 
 # --- footprint and angles -------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ BESIDE = 0.5
 the path turns the body into it."""
 LAG = 0.5
 """A speed across the sight is told as late [s] as this."""
+FOLLOWS = 4.0
+"""Lateral acceleration [m/s^2] above which nobody follows a bend in ordinary traffic."""
 BEND_STRETCH = 10.0
 """A bend of the road is one over this length [m]."""
 MIN_STEP = 1e-3
@@ -258,10 +260,12 @@ def contacts(
 def _sideways(path: Path, cos: Floats, sin: Floats, vx: Floats, vy: Floats) -> Floats:
     """Return the speeds (N, S) to the left of the path at each sample, without what a bend of the path explains.
 
-    Who follows a bend seems to drift out of it, by what its velocity turns meanwhile.
+    Who follows a bend seems to drift out of it, by what its velocity turns meanwhile. Who is too fast for the path's
+    sharpest bend does not follow it.
     """
     sideways = cos * vy[:, None] - sin * vx[:, None]
-    turning = -LAG * _curvature(path) * (vx * vx + vy * vy)[:, None]
+    bend, v2 = _curvature(path), (vx * vx + vy * vy)[:, None]
+    turning = -LAG * bend * np.where(v2 * np.abs(bend).max() <= FOLLOWS, v2, 0.0)
     return np.asarray(sideways - np.minimum(np.maximum(sideways, np.minimum(turning, 0.0)), np.maximum(turning, 0.0)))
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safety_supervisor.core.assessment.objects import FOLLOWS, Objects
+from safety_supervisor.core.assessment.objects import Objects
 from safety_supervisor.core.assessment.situation import COMFORT_STOP, FIRM_STOP, NOMINAL, SPEED_CAP, Situation
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.geometry import Contacts, Path, first_conflict
+from safety_supervisor.core.geometry import FOLLOWS, Contacts, Path, first_conflict
 from safety_supervisor.core.world import Bools, Floats, Ints
 
 MAX_REQUIRED = 50.0

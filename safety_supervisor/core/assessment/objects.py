@@ -9,7 +9,7 @@ import numpy as np
 
 from safety_supervisor.core.assessment.situation import Situation
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.geometry import LAG, Contacts, Lateral, Path, arc_points, contacts
+from safety_supervisor.core.geometry import FOLLOWS, LAG, Contacts, Lateral, Path, arc_points, contacts
 from safety_supervisor.core.tracking import since_heard
 from safety_supervisor.core.world import NANOSECONDS, Arc, Bools, Echo, Floats, Ints, Odometry, Tracks, seconds
 
@@ -28,8 +28,6 @@ CONFIRMED_HITS = 1_000_000
 
 BEND = 0.5
 """Lateral acceleration of who follows the road [m/s^2] above which it is a bend."""
-FOLLOWS = 5.0
-"""... and above which nobody follows it in ordinary traffic."""
 SURE = 0.35
 """Speeds are known about as well as this [m/s] once a track is seen in most scans."""
 VAGUE = 0.5
