@@ -140,7 +140,7 @@ def _lines(figures: Mapping[str, Any]) -> list[str]:
     for key, value in figures.items():
         if isinstance(value, dict) and key not in ("scaled", "parameters"):
             lines.append(f"  {key}")
-            lines += [f"    {name:34}{_plain(v)}" for name, v in value.items()]
+            lines += [f"    {name:33} {_plain(v)}" for name, v in value.items()]
     return lines
 
 

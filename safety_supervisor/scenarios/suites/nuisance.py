@@ -294,11 +294,11 @@ class NuisanceSuite:
         return [{**_one(i, config, options), "case": i, "number": i % RECORDED_FROM} for i in ids]
 
     def extra(self, rows: Sequence[Row], weights: Sequence[float]) -> Mapping[str, Any]:
-        """Return false stops in all and by source, and how long they lasted."""
+        """Return false stops in all and by source, how long they lasted, and `why` recorded egos may be stopped."""
         del weights
         names = sorted({str(r["source"]) for r in rows})
         sources = {name: _false_stops([r for r in rows if r["source"] == name]) for name in names}
-        return {**_false_stops(rows), "sources": sources}
+        return {**_false_stops(rows), "sources": sources, "why": traffic.reasons(rows)}
 
 
 def _one(id_: int, config: Config, options: Options) -> Row:

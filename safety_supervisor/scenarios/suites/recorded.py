@@ -1,8 +1,9 @@
 """CommonRoad scenarios (2018b, 2020a) as cases: recorded or simulated traffic with an ego.
 
 Two kinds of case: *constant*, the planning problem's ego straight on at its speed, closed loop by braking only; and
-*driven*, one of the movers as ego, its plan what it really drove, judged open loop. Between two recorded states bodies
-move evenly; before the first and after the last they are nowhere.
+*driven*, one of the movers as ego, its plan what it really drove, judged open loop. Recorded places are noisy (NGSIM)
+or jump (SUMO changes lanes at once): everybody moves on the smoothest motion through them. Before the first and after
+the last state bodies are nowhere.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from safety_supervisor.core.config import Config
+from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.world import Floats
 from safety_supervisor.scenarios.suites.case import Body, Case
-from safety_supervisor.scenarios.suites.loop import HORIZON, POINTS
+from safety_supervisor.scenarios.suites.loop import HORIZON
 from safety_supervisor.scenarios.suites.suite import SuiteError
 from safety_supervisor.scenarios.world import Kind, Road
 
@@ -31,6 +34,14 @@ SHORTEST, SLOWEST, PER_FILE = 2.5, 2.0, 8
 """A mover is an ego when it is recorded at least so long [s], drives so fast on average [m/s]; so many a file."""
 TAIL = 60.0
 """A recorded path goes on straight for so far [m]."""
+PLAN_STEP = 0.1
+"""Between two points of a plan [s]."""
+SMOOTH = 0.4
+"""What changes a recorded motion within less than this time [s] is noise; Thiemann et al. 2008 take 0.5 s for NGSIM."""
+CREEP = 0.15
+"""Who is recorded slower than this [m/s] stands."""
+SPACING = 0.2
+"""Points of a path are no closer [m]: a direction needs a way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +96,28 @@ def _mover(node: ET.Element, dt: float) -> Mover | None:
         return None
     rows = np.array(sorted(states))
     rows[:, 3] = np.unwrap(rows[:, 3])
-    return Mover(str(node.attrib["id"]), *size, rows)
+    return Mover(str(node.attrib["id"]), *size, smoothed(rows))
+
+
+def smoothed(states: Floats) -> Floats:
+    """Return states (T, 5), as in `Mover`, every `DT` as the motion of least jerk that fits the recorded ones (N, 5).
+
+    It minimises the squares of what places and directions are off plus SMOOTH^6 times those of their third derivative
+    in time: what moves with constant acceleration stays as it is. Speed is that of the places, negative backward.
+    """
+    t = states[0, 0] + DT * np.arange(round((states[-1, 0] - states[0, 0]) / DT) + 1)
+    if len(t) < 4:
+        return states
+    at = np.rint((states[:, 0] - t[0]) / DT).astype(np.int64)
+    third = np.diff(np.eye(len(t)), 3, axis=0) / DT**3
+    density = len(t) / len(at)
+    system = SMOOTH**6 / density * third.T @ third
+    system[at, at] += 1.0
+    target = np.zeros((len(t), 3))
+    target[at] = states[:, 1:4]
+    x, y, yaw = np.linalg.solve(system, target).T
+    v = np.gradient(x, DT) * np.cos(yaw) + np.gradient(y, DT) * np.sin(yaw)
+    return np.stack([t, x, y, yaw, v], axis=1)
 
 
 def _state(node: ET.Element, dt: float) -> tuple[float, float, float, float, float]:
@@ -150,27 +182,35 @@ def straight_road(x: float, y: float, yaw: float) -> Road:
     return Road(s, x + s * np.cos(yaw), y + s * np.sin(yaw), np.full_like(s, yaw))
 
 
-def driven(scene: Scene, name: str, id_: int, parameters: dict[str, float | str]) -> tuple[Case, Mover, Driven]:
-    """Return a mover as ego on the path that it drove, and how it drove it."""
+def driven(
+    scene: Scene, name: str, id_: int, parameters: dict[str, float | str], config: Config
+) -> tuple[Case, Driven]:
+    """Return a mover as ego on the path that it drove, and how it drove it; `config` is the vehicle of its size.
+
+    The case ends where what is left of the recorded drive is shorter than a stop: beyond it there is no plan.
+    """
     ego = next(m for m in scene.movers if m.name == name)
-    begin, end = float(ego.states[0, 0]), float(ego.states[-1, 0])
-    t = np.asarray(np.arange(round((end - begin) / DT) + 1) * DT, np.float64)
-    x, y = (np.interp(begin + t, ego.states[:, 0], ego.states[:, i]) for i in (1, 2))
-    s: Floats = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
-    way = _path(x, y, s, ego)
+    begin = float(ego.states[0, 0])
+    back = (config.vehicle.front - config.vehicle.rear) / 2
+    yaw = ego.states[:, 3]
+    x, y = ego.states[:, 1] - back * np.cos(yaw), ego.states[:, 2] - back * np.sin(yaw)
+    way = np.hypot(np.diff(x), np.diff(y))
+    s: Floats = np.concatenate([[0.0], np.cumsum(np.where(way < CREEP * DT, 0.0, way))])
     speed: Floats = np.asarray(np.gradient(s, DT), np.float64)
-    others = tuple(_body(m, begin, len(t)) for m in scene.movers if m.name != name)
-    case = Case(id_, parameters, others, float(speed[0]), DT, len(t) - 1, way)
-    return case, ego, Driven(t, s, speed)
+    past = Driven(ego.states[:, 0] - begin, s, speed)
+    others = tuple(_body(m, begin, len(s)) for m in scene.movers if m.name != name)
+    return Case(id_, parameters, others, float(speed[0]), DT, past.steps(config), _path(x, y, s, yaw)), past
 
 
-def _path(x: Floats, y: Floats, s: Floats, ego: Mover) -> Road:
-    """Return the recorded path of ego's rear axle as a road, straight on at both ends; standing points are one."""
-    keep = np.concatenate([[True], np.diff(s) > 1e-3])
-    yaw = np.interp(np.linspace(0, 1, len(s)), np.linspace(0, 1, len(ego.states)), ego.states[:, 3])
-    back = ego.length * (0.5 - REAR_SHARE)
-    x, y, yaw, s = x[keep] - back * np.cos(yaw[keep]), y[keep] - back * np.sin(yaw[keep]), yaw[keep], s[keep]
-    before, after = np.array([-20.0]), np.array([TAIL])
+def _path(x: Floats, y: Floats, s: Floats, yaw: Floats) -> Road:
+    """Return the recorded path of ego's rear axle as a road in its own direction, straight on at both ends."""
+    apart = np.concatenate([[0], np.flatnonzero(np.diff(np.floor(s / SPACING)) > 0) + 1])
+    x, y, s = x[apart], y[apart], s[apart]
+    if len(s) > 2:
+        yaw = np.unwrap(np.arctan2(np.gradient(y, s), np.gradient(x, s)))
+    else:
+        yaw = yaw[apart]
+    before, after = np.array([-TAIL]), np.array([TAIL])
     return Road(
         np.concatenate([s[0] + before, s, s[-1] + after]),
         np.concatenate([x[0] + before * np.cos(yaw[0]), x, x[-1] + after * np.cos(yaw[-1])]),
@@ -192,7 +232,7 @@ def _body(mover: Mover, begin: float, steps: int) -> Body:
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """A driver whose plan is what was driven, at constant speed beyond the end of the recording."""
+    """A driver whose plan is what was driven, as far as it is recorded."""
 
     time: Floats
     station: Floats
@@ -200,11 +240,18 @@ class Driven:
 
     def plan(self, t: float, station: float, speed: float, acceleration: float) -> tuple[Floats, Floats, Floats]:
         """Return time [s from now], station [m] and speed [m/s] of the plan's points."""
-        ahead = np.linspace(0.0, HORIZON, POINTS)
-        over = np.maximum(t + ahead - self.time[-1], 0.0)
-        stations = np.interp(t + ahead, self.time, self.station) + over * self.speed[-1]
-        return ahead, stations, np.interp(t + ahead, self.time, self.speed)
+        ahead = np.arange(0.0, min(HORIZON, self.time[-1] - t) + DT / 2, PLAN_STEP)
+        return ahead, np.interp(t + ahead, self.time, self.station), np.interp(t + ahead, self.time, self.speed)
 
     def at(self, t: float) -> tuple[float, float]:
         """Return station [m] and speed [m/s] as driven."""
         return float(np.interp(t, self.time, self.station)), float(np.interp(t, self.time, self.speed))
+
+    def steps(self, config: Config) -> int:
+        """Return how many physics steps have a plan in which ego could stop with the emergency brake, or does stop."""
+        e, left = config.envelope, self.station[-1] - self.station
+        delay = config.timing.commit + config.timing.actuation_delay
+        room = left - fallback_distance(self.speed, delay, e.acceleration_max, e.assumed_brake, e.assumed_jerk)
+        stops = self.speed[-1] < config.arbitration.standstill_speed
+        enough = (self.time <= self.time[-1] - 2 * PLAN_STEP) & ((room > 0.0) | stops)
+        return int(np.argmin(enough)) if not enough.all() else len(enough) - 1

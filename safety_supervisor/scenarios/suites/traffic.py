@@ -12,11 +12,16 @@ from typing import Any
 from safety_supervisor.core.config import Config, to_mapping, with_values
 from safety_supervisor.scenarios.suites import loop, recorded
 from safety_supervisor.scenarios.suites.grids import PERFECT, case_seed
+from safety_supervisor.scenarios.suites.kept import kept
 from safety_supervisor.scenarios.suites.recorded import REAR_SHARE, Mover
 from safety_supervisor.scenarios.suites.suite import Options, Picture, Row, Spec, SuiteError, row
 
 FOLDER, INDEX = "commonroad", "index.json"
 CONSTANT, DRIVEN = "constant velocity", "as driven"
+OUTSIDE, UNDRIVABLE = f"{FOLDER}_outside_envelope", f"{FOLDER}_not_drivable"
+"""Sources beside `FOLDER`: egos that did not keep the worst-case margin, or whose motion is no plan for a vehicle."""
+SELF_TEST = 1.0
+"""Self-test of an ego as driven [s]."""
 CALM_TTC = 1.5
 """A file is without incident when no recorded pair comes below this time to collision [s] and no ego hits anything."""
 INF = float("inf")
@@ -55,11 +60,15 @@ def _is_calm(entry: Mapping[str, Any]) -> bool:
 
 
 def as_driven(config: Config, ego: Mover) -> Config:
-    """Return the vehicle with the size of a recorded one."""
+    """Return the vehicle with the size of a recorded one; the self-test lasts until tracks are as old as in traffic.
+
+    Where a recording begins everybody appears at once, inside the envelope too, which nobody does on a road.
+    """
     front, rear = ego.length * (1 - REAR_SHARE), ego.length * REAR_SHARE
     shift = front - config.vehicle.front
     radars = {n: {**s, "x": s["x"] + shift} for n, s in to_mapping(config)["sensors"].items()}
-    values = {"vehicle.front": front, "vehicle.rear": rear, "vehicle.width": ego.width, "sensors": radars}
+    values = {"vehicle.front": front, "vehicle.rear": rear, "vehicle.width": ego.width, "sensors": radars,
+              "health.self_test_time": SELF_TEST}  # fmt: skip
     return with_values(config, values, f"mover {ego.name}")
 
 
@@ -71,13 +80,21 @@ def radars_only(config: Config, options: Options, name: str) -> Config:
 
 
 def judged(item: Listed, folder: Path, config: Config, options: Options) -> Row:
-    """Judge one recorded ego as it drove."""
+    """Judge one recorded ego as it drove; `source` says whether it kept the worst-case margin, `why` what not."""
     scene = recorded.load(folder / item.file)
-    told = {"source": FOLDER, "file": scene.name, "ego": item.ego, "kind": DRIVEN}
-    case, ego, past = recorded.driven(scene, item.ego, item.id, dict(told))
+    vehicle = as_driven(config, next(m for m in scene.movers if m.name == item.ego))
+    case, past = recorded.driven(scene, item.ego, item.id, {}, vehicle)
+    did = kept(case, past, vehicle)
+    source = UNDRIVABLE if did.undrivable else FOLDER if did.inside else OUTSIDE
+    told = {"source": source, "file": scene.name, "ego": item.ego, "kind": DRIVEN, "why": did.reason}
     seed = case_seed(options.seed, item.id) if options.sensed else None
-    o = loop.run(case, as_driven(config, ego), seed, past, past=past)
+    o = loop.run(case, vehicle, seed, past, past=past)
     return row(item.id, told, (False, 0.0), None, o)
+
+
+def reasons(rows: Sequence[Row]) -> dict[str, str]:
+    """Return what each ego as driven did not keep, by file and mover."""
+    return {f"{r['file']} {r['ego']}": r["why"] for r in rows if r.get("why")}
 
 
 EGOS = Picture("ego", "file", ("kind",), "ego", "file")
@@ -108,9 +125,14 @@ class TrafficSuite:
         return [self._one(items[i], folder, config, options) for i in ids]
 
     def extra(self, rows: Sequence[Row], weights: Sequence[float]) -> Mapping[str, Any]:
-        """Return the counts of both kinds; `stopped` are egos for which a stop was commanded."""
+        """Return the counts of both kinds, of those as driven by source too; `stopped` are egos for which a stop was
+        commanded, `why` says what an ego as driven did not keep.
+        """
         del weights
-        return {"kinds": {kind: _counts([r for r in rows if r["kind"] == kind]) for kind in (DRIVEN, CONSTANT)}}
+        kinds = {kind: [r for r in rows if r["kind"] == kind] for kind in (DRIVEN, CONSTANT)}
+        sources = {name: [r for r in kinds[DRIVEN] if r["source"] == name] for name in (FOLDER, OUTSIDE, UNDRIVABLE)}
+        return {"kinds": {kind: _counts(some) for kind, some in kinds.items()},
+                "driven": {name: _counts(some) for name, some in sources.items()}, "why": reasons(rows)}  # fmt: skip
 
     def _folder(self, options: Options) -> Path:
         if options.data is None:
@@ -121,7 +143,7 @@ class TrafficSuite:
         if item.ego != "constant":
             return judged(item, folder, config, options)
         scene = recorded.load(folder / item.file)
-        told = {"source": FOLDER, "file": scene.name, "ego": item.ego, "kind": CONSTANT}
+        told = {"source": FOLDER, "file": scene.name, "ego": item.ego, "kind": CONSTANT, "why": ""}
         rear = (config.vehicle.front - config.vehicle.rear) / 2
         case = recorded.constant(scene, item.id, rear, dict(told))
         without, bound = loop.braked(case, config, INF), loop.braked(case, config, 0.0)
