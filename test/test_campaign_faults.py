@@ -235,9 +235,10 @@ def test_a_radar_that_goes_blind_to_what_it_knew_is_answered_by_a_stop(fault, st
         ("radar_front", "radar", "freeze", "standing object, fault long before", "RADAR_FROZEN"),
         ("plan", "plan", "freeze", "lateral hazard", "PLAN_OFF_EGO"),
         ("plan", "plan", "freeze", "wall in the near field", "PLAN_FROZEN"),
+        ("odometry", "odometry", "bias-2m/s", "vulnerable road user", "ODOMETRY_CONTRADICTED"),
     ],
 )
-def test_what_froze_is_found_in_time_and_the_stop_for_it_does_not_end_alone(source, family, fault, stratum, finding):
+def test_what_froze_or_lies_is_found_in_time_and_the_stop_for_it_goes_on(source, family, fault, stratum, finding):
     situation = next(s for s in matrix.SITUATIONS if s.stratum == stratum)
     seen = matrix.observe(Cell(source, family, fault), situation, CONFIG)
     assert (seen.finding, seen.collides) == (finding, False)

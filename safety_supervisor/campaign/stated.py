@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from safety_supervisor.campaign.clock import GAP
+from safety_supervisor.campaign.faults import BIAS
 from safety_supervisor.core.config import Config
+from safety_supervisor.core.tracking.doppler import NEAR_SHARE, NEAR_SPEED
+from safety_supervisor.core.tracking.drift import DRIFT_MAX
 from safety_supervisor.core.world import seconds
 from safety_supervisor.scenarios.run import PLAN_PERIOD
 from safety_supervisor.scenarios.suite import Scenario
@@ -41,6 +44,11 @@ def _repeated(config: Config, scenario: Scenario) -> float:
     return min(behind, config.health.frozen_time) + seconds(PLAN_PERIOD) + ARRIVAL
 
 
+def _contradicted(_: Config, scenario: Scenario) -> float:
+    """Time until the way between poses has left the way by the speed behind, less what passes for noise."""
+    return DRIFT_MAX / (BIAS - NEAR_SPEED - NEAR_SHARE * scenario.speed) + ARRIVAL
+
+
 def _after(group: str) -> Time:
     return lambda config, _: float(getattr(config.health, group)) + ARRIVAL
 
@@ -66,7 +74,7 @@ TABLE: dict[str, dict[str, Time | str]] = {
         "ghosts-20": "more echoes only make it stricter", "sector-30deg": SILENT, "flood-x100": TOLERATED,
     },
     "odometry": {
-        "drop": _after("odometry_timeout"), "freeze": _frozen, "bias-2m": _at_once, "bias-2m/s": ALONE,
+        "drop": _after("odometry_timeout"), "freeze": _frozen, "bias-2m": _at_once, "bias-2m/s": _contradicted,
         "scale-1.05": ALONE, "noise-x5": TOLERATED, "nan": _at_once, "inf": _at_once, "empty": _at_once,
         "duplicate": TOLERATED, "out-of-order": TOLERATED, "late-50ms": TOLERATED,
         "late-200ms": _after("odometry_timeout"), "late-1000ms": _after("odometry_timeout"), "future-1s": _at_once,

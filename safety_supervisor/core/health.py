@@ -48,6 +48,7 @@ SEVERITY: dict[str, Severity] = {
 SPECIAL: dict[Code, Severity] = {
     Code.ODOMETRY_STALE: Severity.BLIND,
     Code.ODOMETRY_FUTURE: Severity.SUSPECT,
+    Code.ODOMETRY_CONTRADICTED: Severity.DEGRADED,
     Code.CLOCK_JUMP: Severity.DEGRADED,
     Code.CLOCK_STOPPED: Severity.BLIND,
     Code.DOPPLER_SIGN: Severity.DEGRADED,

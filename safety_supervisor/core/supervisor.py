@@ -52,6 +52,8 @@ class State:
 
     memory: health.Memory = field(default_factory=health.Memory)
     ego: tracking.EgoHistory = field(default_factory=tracking.EgoHistory)
+    drift: tracking.Drift = field(default_factory=tracking.Drift)
+    """Whether ego's speed and pose say the same."""
     tracker: tracking.TrackerState = field(default_factory=tracking.TrackerState.empty)
     ultrasonics: tracking.UltrasonicState = field(default_factory=tracking.UltrasonicState.empty)
     signs: doppler_sign.Scores = ()
@@ -107,8 +109,9 @@ def perceived(
     if memory.jumped:  # what was tracked belongs to another time
         state = replace(state, ego=tracking.EgoHistory(), tracker=tracking.TrackerState.empty(), plan=None, told=None,
                         ultrasonics=tracking.UltrasonicState.empty(), monitors=tracking.Monitors(),
-                        arbiter=rebased(state.arbiter, t))
-    history = state.ego.updated(inputs.odometry)
+                        drift=tracking.Drift(), arbiter=rebased(state.arbiter, t))
+    drift = tracking.drifted(state.drift, inputs.odometry)
+    history = state.ego.updated(drift.corrected(inputs.odometry))
     tracker = tracking.track_radar(state.tracker, inputs.radar, history, t, config)
     ultrasonics = tracking.track_ultrasonics(state.ultrasonics, inputs.ranges, history, t, config)
     ego = history.at(t)
@@ -116,7 +119,7 @@ def perceived(
     moving = ego is not None and abs(ego.speed) > config.arbitration.standstill_speed
     memory = health.moved(memory, config) if moving else health.rested(memory, t)
     state = replace(
-        state, memory=memory, ego=history, tracker=tracker, ultrasonics=ultrasonics,
+        state, memory=memory, ego=history, drift=drift, tracker=tracker, ultrasonics=ultrasonics,
         signs=doppler_sign.scored(state.signs, inputs.radar, history, config),
         monitors=tracking.watched(state.monitors, tracker, ultrasonics, history, t, config, state.ahead),
         driver=driver, requested=_requested(state.requested, inputs, driver),
@@ -125,7 +128,7 @@ def perceived(
     state = _with_plans(state, inputs.plans, ego, config)
     doubts = (*tracking.findings(state.monitors, ultrasonics, t, config), *_watched(state, ego, config),
               *delivery.findings(state.delivery))
-    more = (*doppler_sign.findings(state.signs), *doubts, *state.plan_findings)
+    more = (*doppler_sign.findings(state.signs), *drift.findings(), *doubts, *state.plan_findings)
     state, trust = _self_tested(state, health.check(memory, more, moving, t, config), t, config)
     return state, inputs, ego, trust
 
