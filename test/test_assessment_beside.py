@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safety_supervisor.core.assessment import assess
+from safety_supervisor.core.assessment.objects import UNHEARD
 from safety_supervisor.core.envelopes import EPS, crossing_margin, lateral_margin, upper_speed
 from safety_supervisor.core.motion import fallback_distance, fallback_duration
 from safety_supervisor.core.world import Code, Mode, Tracks, Verdict
@@ -163,7 +164,7 @@ def lateral(tracks, **keywords):
     return dict(judge(tracks, **keywords).margins)["lateral"]
 
 
-@given(st.floats(0.4, 3.0), st.floats(-1.0, 1.0), st.floats(0.0, 0.3), st.floats(0.0, 0.3), st.floats(0.0, 0.2))
+@given(st.floats(0.4, 3.0), st.floats(-1.0, 1.0), st.floats(0.0, 0.3), st.floats(0.0, 0.3), st.floats(0.0, UNHEARD))
 def test_the_lateral_margin_is_that_of_the_proved_envelope(aside, speed, sigma, speed_sigma, age):
     found = lateral(beside(aside, speed, sigma=sigma, speed_sigma=speed_sigma, age=age))
     worst = -(speed + E.sigma_k * speed_sigma)
