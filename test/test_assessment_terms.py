@@ -30,9 +30,9 @@ from safety_supervisor.core.assessment.threats import decisive
 from safety_supervisor.core.envelopes import path_margin, upper_speed
 from safety_supervisor.core.foresight import TIMES
 from safety_supervisor.core.geometry import extrapolated_path
-from safety_supervisor.core.motion import speed_for_distance
+from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.tracking import kalman
-from safety_supervisor.core.world import Code, Mode, Threat, Tracks
+from safety_supervisor.core.world import Code, Mode, Mrm, Threat, Tracks
 
 NAN, INF = float("nan"), float("inf")
 A, C, E, F, X, TIMING = (CONFIG.authority, CONFIG.corridor, CONFIG.envelope, CONFIG.fallback, CONFIG.expected,
@@ -616,3 +616,49 @@ def test_what_the_present_course_leads_into_counts_as_much():
     assert choice(far, situation(20.0), beside) == (EMERGENCY_STOP, NONE)
     safe = (np.array([NOMINAL]), np.array([5.0]))
     assert choice(far, situation(20.0), safe) == (NOMINAL, NONE)
+
+
+def test_a_world_without_a_stop_due_gets_none_from_its_neighbour():
+    now = situation(20.0)
+    o, rated = rated_of(together(lead(72.0, 0.0), lead(130.0, 0.0)), now)
+    rated = replace(rated, demand=np.array([COMFORT_STOP, NOMINAL]))
+    made = chosen(o, rated, None, now, CONFIG, np.array([0, 1]), 2)
+    assert made.stop.tolist() == [FIRM_STOP, NOMINAL]
+    assert made.least.tolist() == [NONE, NONE]
+    third = chosen(o, rated, None, now, CONFIG, np.array([2, 0]), 3)  # one world has no rows at all
+    assert third.stop.tolist() == [NOMINAL, NOMINAL, FIRM_STOP]
+
+
+def test_where_one_row_cannot_be_foretold_no_option_is_better_than_the_emergency_stop():
+    now = situation(6.0)
+    coming = lead(8.0, -8.0, y=2.2, vy=-0.8, extent=0.3)
+    assert assess(coming, (), now, CONFIG).least == Mrm.FIRM
+    with np.errstate(all="ignore"):
+        both = assess(together(coming, lead(15.0, NAN)), (), now, CONFIG)
+    assert (both.demand, both.least) == (Mode.EMERGENCY_STOP, None)
+    harmless = assess(together(coming, lead(60.0, 20.0)), (), now, CONFIG)
+    assert harmless.least == Mrm.FIRM
+
+
+def test_the_present_course_is_told_with_its_margin_and_code():
+    s = situation(15.0, by=plan(15.0, curvature=0.02), beside=True)
+    found = assess(lead(4.0, 0.0, y=-1.4), (), s, CONFIG)
+    margin = dict(found.margins)["extrapolation"]
+    told, = (t for t in found.threats if t.code == Code.EXTRAPOLATION)
+    assert (told.margin, told.demand) == (margin, Mode.EMERGENCY_STOP)
+    assert margin < 0
+    weak = assess(lead(4.0, 0.0, y=-1.4, existence=A.stop, hits=A.hits), (), s, CONFIG)
+    assert dict(weak.margins)["extrapolation"] == INF  # it may not demand as much
+
+
+@pytest.mark.parametrize("existence", [A.stop, A.emergency])
+def test_margins_are_those_of_rows_that_may_demand_what_the_rule_demands(existence):
+    found = assess(lead(60.0, 10.0, existence=existence), (arc(2.0),), situation(3.0), CONFIG)
+    margins = dict(found.margins)
+    assert np.isfinite(margins["longitudinal"]) == (existence == A.emergency)
+    assert np.isfinite(margins["ttc"])
+    assert np.isfinite(margins["near_field"])
+    assert found.margin == min(margins["longitudinal"], margins["near_field"])
+    clear = assess(Tracks(), (), situation(20.0, clear_range=80.0), CONFIG)
+    stops = fallback_distance(upper_speed(20.0, E), RESPONSE, 0.0, E.assumed_brake, E.assumed_jerk)
+    assert dict(clear.margins)["clear_distance"] == pytest.approx(80.0 - float(stops))
