@@ -482,7 +482,7 @@ LEANING = np.array([[0.2, 0.2, 0, 0], [0.2, 0.2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 
 @pytest.mark.parametrize(("speed", "yaw_rate", "yaw", "extent", "cov"), [
     (4.0, 0.8, 0.0, 0.0, None), (4.0, -0.8, 2.0, 1.5, None), (12.0, 0.35, -1.2, 0.0, SPREAD),
     (2.0, -0.7, 3.0, 0.3, LEANING), (12.0, 0.0, 0.9, 0.0, None), (20.0, 0.0, 2.5, 1.5, None),
-    (12.0, 0.0, -0.7, 0.0, LEANING),
+    (12.0, 0.0, -0.7, 0.0, LEANING), (-3.0, 0.0, 0.9, 0.0, None),
 ])  # fmt: skip
 def test_nothing_near_the_edge_of_the_present_course_is_left_out(speed, yaw_rate, yaw, extent, cov):
     now = turned(speed, yaw_rate, yaw)
