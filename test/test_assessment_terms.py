@@ -15,8 +15,8 @@ from safety_supervisor.core.assessment import assess, chosen, foreseen, objects_
 from safety_supervisor.core.assessment.caps import smallest
 from safety_supervisor.core.assessment.cut_in import _together, movers_of, plan_course
 from safety_supervisor.core.assessment.expected import MAX_REQUIRED, turned_across
-from safety_supervisor.core.assessment.manoeuvres import NONE
-from safety_supervisor.core.assessment.objects import CONFIRMED_HITS
+from safety_supervisor.core.assessment.manoeuvres import NONE, _behind
+from safety_supervisor.core.assessment.objects import BEND, CONFIRMED_HITS, FOLLOWS, _bends
 from safety_supervisor.core.assessment.rating import CODES, NEAR_BOUND, authority, may_reach
 from safety_supervisor.core.assessment.situation import (
     COMFORT_STOP,
@@ -508,6 +508,8 @@ def test_the_present_course_counts_up_to_where_a_correction_acts():
     assert {CODES[c] for c in rated.code} == {Code.EXTRAPOLATION}
     assert not rated.expected.conflict.any()
     assert (rated.ttc_margin == INF).all()
+    assert rated.expected.demand is rated.demand
+    assert (rated.expected.cap == INF).all()
     assert (rated.demand[spared] == NOMINAL).all()
     unsafe = finite & ~spared
     assert unsafe.any()
@@ -662,3 +664,46 @@ def test_margins_are_those_of_rows_that_may_demand_what_the_rule_demands(existen
     clear = assess(Tracks(), (), situation(20.0, clear_range=80.0), CONFIG)
     stops = fallback_distance(upper_speed(20.0, E), RESPONSE, 0.0, E.assumed_brake, E.assumed_jerk)
     assert dict(clear.margins)["clear_distance"] == pytest.approx(80.0 - float(stops))
+
+
+@pytest.mark.parametrize("speed", [2.0, 3.5, 9.0])
+def test_what_who_comes_has_just_driven_through_is_its_way_of_half_a_second(speed):
+    """Where it is now, nothing lies between it and ego: only the bend behind it counts, over a metre at least."""
+    path = path_of(plan(10.0, duration=8.0, curvature=0.15), ego(10.0), 70.0)
+    way = 0.5 * speed
+    sideways = speed**2 * 0.15 * way / max(way, 1.0)
+    row = SimpleNamespace(velocity=np.array([[-speed, 0.0]]))
+    met = SimpleNamespace(station=np.zeros(1), along=np.array([-speed]))
+    assert _bends(row, met, path).tolist() == [BEND < sideways <= FOLLOWS]
+
+
+BEHIND = {"gap": -FRONT - REAR - 4.0, "speed": 12.0}
+
+
+def behind(now, *courses, **changes):
+    o, rated = rated_of(lead(**{**BEHIND, **changes}), now)
+    return _behind(o, rated, courses, now, CONFIG, np.zeros(1, np.int64), 1)[:, 0]
+
+
+def test_a_follower_brakes_after_its_response_and_is_hit_or_not():
+    """Ego stands at once; who follows 4 m behind its rear gets there within its response time, or brakes before."""
+    still = foresight.Course(np.zeros((1, len(TIMES))), np.zeros((1, len(TIMES))))
+    away = foresight.Course(30.0 * TIMES[None], np.full((1, len(TIMES)), 30.0))
+    now = situation(10.0)
+    assert behind(now, still, away, away) == pytest.approx([foresight.CONTACT + 12.0, 0.0, 0.0])
+    assert behind(now, still, speed=2.0) == pytest.approx([0.0])  # 2 m in its response and 0.5 m of braking
+    far = 12.0 * E.object_response + 12.0**2 / (2 * E.oncoming_brake) + 12.0 * E.oncoming_brake / (2 * F.emergency_jerk)
+    for off, hit in ((-2.5, True), (2.5, False)):  # in steps of 0.1 s
+        assert (behind(now, still, gap=-FRONT - REAR - far - off)[0] > 0) == hit
+
+
+@pytest.mark.parametrize(("changes", "follows"), [
+    ({}, True), ({"existence": A.stop}, True), ({"existence": A.stop - 0.001}, False), ({"hits": A.hits}, True),
+    ({"hits": A.hits - 1}, False), ({"suspect": True}, False), ({"y": HALF + SLACK - 0.01}, True),
+    ({"y": HALF + SLACK + 0.01}, False), ({"y": -HALF - SLACK - 0.01}, False), ({"gap": -FRONT - REAR}, False),
+    ({"gap": -FRONT - REAR - 0.01}, True), ({"gap": -FRONT - REAR - 0.5, "speed": 1.5}, False),
+    ({"gap": -FRONT - REAR - 0.5, "speed": 1.51}, True),
+])  # fmt: skip
+def test_who_follows_is_surely_there_behind_the_body_and_moves(changes, follows):
+    still = foresight.Course(np.zeros((1, len(TIMES))), np.zeros((1, len(TIMES))))
+    assert (behind(situation(10.0), still, **changes)[0] > 0) == follows

@@ -39,7 +39,7 @@ from safety_supervisor.core.tracking.bearings import (
 )
 from safety_supervisor.core.tracking.doppler import DISTANCE_MIN, PoseCheck, SpeedCheck
 from safety_supervisor.core.tracking.ego import SensorPose
-from safety_supervisor.core.tracking.radar import AGE_MAX, HOPS, REORDER, _moving, predicted
+from safety_supervisor.core.tracking.radar import AGE_MAX, HOPS, REORDER, _moving, motion, predicted, since_heard
 from safety_supervisor.core.tracking.silence import Direction
 from safety_supervisor.core.tracking.trust import RadarTrust
 from safety_supervisor.core.world import Arc, Code, Echo, Mode, Odometry, RadarScan, RangeReading, Tracks, nanoseconds
@@ -463,6 +463,12 @@ def test_a_prediction_moves_fades_and_forgets():
         assert len(predicted(known(existence=weak / (1 + weak)), T + S, P)) == count
 
 
+def test_what_was_added_since_a_track_was_heard_grows_with_the_time_since():
+    for age in (0.4, -0.4):
+        added = since_heard(known(updated=T - round(age * S)), P)
+        assert added == pytest.approx(0.4 * kalman.white_acceleration(np.array([[5.0, 0.0]]), motion(P)))
+
+
 @pytest.mark.parametrize(("velocity", "spread", "hits", "moves"), [
     ((2.2, 0.0), (0.2, 0.2), 50, True), ((2.0, 0.0), (0.2, 0.2), 50, False), ((0.0, -2.2), (0.2, 0.2), 50, True),
     ((0.0, 9.0), (0.1, 1.0), HOPS - 1, False), ((0.0, 9.0), (0.1, 1.0), HOPS, True),
@@ -525,3 +531,11 @@ def test_each_new_scan_is_judged_once_and_the_standing_world_asked_now_and_then(
     assert len(set(asked)) == 4  # every 0.15 s
     again = watched(monitors, replace(state, news=()), quiet, ego, t, conf)
     assert (again.radars, again.speed) == (monitors.radars, monitors.speed)
+
+
+def test_the_first_sample_since_a_time_is_that_time_or_later():
+    samples = tuple(Odometry(T + k * S // 10, float(k), 0.0, 0.0, 1.0, 0.0) for k in range(5))
+    history = EgoHistory(samples)
+    for late, first in ((0, 0), (1, 1), (S // 10, 1), (S // 10 + 1, 2), (4 * S // 10, 4)):
+        assert history.since(T + late) is samples[first]
+    assert [history.has(T + late) for late in (0, 1, S // 10, S, -1)] == [True, False, True, False, False]

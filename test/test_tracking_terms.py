@@ -299,13 +299,15 @@ def test_a_mirror_image_stands_behind_a_line_of_posts_with_the_mirrored_speed():
     assert mirror(speed=(10.0, -2.1)) == [False, False]
     assert mirror(speed=(11.1, -1.0)) == [False, False]
     assert mirror(rail=4.9) == [False, True]
+    assert mirror(rail=5.0) == [False, False]
     assert mirror(rail=5.1) == [False, False]
     # The sensor sees the image through the rail 15 m ahead: posts on both sides of there, three of them, not far off.
     assert mirror(posts=(8.0, 22.0)) == [False, False]
     assert mirror(posts=(16.0, 18.0, 22.0)) == [False, False]
     assert mirror(posts=(8.0, 10.0, 14.0)) == [False, False]
     assert mirror(posts=(8.0, 12.0, 29.9)) == [False, True]
-    assert mirror(posts=(8.0, 12.0, 30.1)) == [False, False]
+    assert mirror(posts=(8.0, 12.0, 30.0)) == [False, False]
+    assert mirror(posts=(8.0, 10.0, 15.0)) == [False, False]
     assert mirror(posts=(0.1, 12.0, 22.0)) == [False, True]
     assert mirror(posts=(-0.1, 12.0, 22.0)) == [False, False]
     assert mirror(pose=SensorPose(0.0, 5.0, 0.0, 0.0, 0.0)) == [False, False]  # it would look from behind the rail
@@ -315,6 +317,24 @@ def test_a_mirror_image_stands_behind_a_line_of_posts_with_the_mirrored_speed():
     assert mirror(post_existence=0.49) == [False, False]
     assert mirror(place=(30.0, 3.9), rail=1.95) == [False, False]  # too near to the line to be told apart
     assert mirror(place=(30.0, 4.1), rail=2.05) == [False, True]
+
+
+def test_of_two_images_each_needs_posts_of_its_own():
+    """Two rails: that of the first image has posts on both sides of where it is seen, that of the second does not."""
+    cars = [(30.0, 0.0, 10.0, 1.0), (30.0, 8.0, 10.0, -1.0), (30.0, -12.0, 10.0, -1.0)]
+    posts = [(x, 4.0, 0.0, 0.0) for x in (8.0, 12.0, 22.0)] + [(x, -6.0, 0.0, 0.0) for x in (17.0, 20.0, 22.0)]
+    state = np.array(cars + posts)
+    z = np.stack([np.hypot(state[:, 0], state[:, 1]), np.arctan2(state[:, 1], state[:, 0]), np.full(9, 3.0)], 1)
+    moved = np.arange(9) < 3
+
+    def images(state):
+        return ghosts.suspects(ORIGIN, z, state, np.full(9, 0.95), moved, ints(1, 2)).tolist()
+
+    assert images(state) == [True, False]
+    state[6, 0] = 10.0
+    assert images(state) == [True, True]
+    state[3, 0] = 18.0
+    assert images(state) == [False, True]
 
 
 # --- odometry against the standing world ----------------------------------------------------------------------------
