@@ -210,6 +210,7 @@ def test_who_is_heard_first_is_one_that_stands():
     assert now.x == pytest.approx([2.5, -1.5])
     assert pytest.approx(np.diag([U.sigma**2, us.BIRTH_SPEED_SIGMA**2])) == now.P
     assert fields(now, "hits", "close", "heard", "t", "repeats", "value") == (1, 0, T + S // 10, T + S // 10, 1, 2.5)
+    assert fields(now, "range_max", "travelled") == (4.0, 0.0)
     kept = after(us.Transducer(T, close=U.confirm), 2.5)  # what is too close does not vanish with one echo
     assert fields(kept, "x", "close", "spikes", "spike") == (None, U.confirm, 1, 2.5)
     assert after(after(kept, 2.5, t=T + S // 5), 2.5, t=T + 3 * S // 10).hits == U.lose

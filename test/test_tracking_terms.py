@@ -333,7 +333,7 @@ def test_of_two_images_each_needs_posts_of_its_own():
     assert images(state) == [True, False]
     state[6, 0] = 10.0
     assert images(state) == [True, True]
-    state[3, 0] = 18.0
+    state[3:5, 0] = 16.0, 18.0
     assert images(state) == [False, True]
 
 
