@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safety_supervisor.core.assessment import RULES, VERDICT, assess, objects_of, rate, rate_present
+from safety_supervisor.core.assessment.bodies import SIDE, bodies_of
 from safety_supervisor.core.assessment.objects import BEND, _bends, trends
 from safety_supervisor.core.assessment.rating import NEAR_BOUND, may_reach
 from safety_supervisor.core.assessment.situation import COMFORT_STOP, FIRM_STOP, known_reach, stopping_reach
@@ -827,3 +828,64 @@ def test_a_plan_that_ends_its_turn_before_the_flank_is_near_is_left_alone():
     assert into.demand >= Mode.SPEED_CAP
     ends = along(pillar, stop_plan(0.5, 0.3, curvature=0.17), 0.5)
     assert ends.demand == Mode.NOMINAL
+
+
+# --- traffic beside that ego gets past anyway ------------------------------------------------------------------------
+
+
+def corner(gap=2.0, y=1.7, speed=8.0, vy=0.0, hits=50, speed_sigma=0.2, **keywords):
+    """A reflection of a car that is `y` beside ego's middle, ego 12 m/s faster."""
+    return lead(gap, speed, y=y, vy=vy, hits=hits, speed_sigma=speed_sigma, **keywords)
+
+
+def test_in_front_of_who_is_beside_and_passed_anyway_it_is_too_late_to_brake():
+    for side in (1, -1):
+        assert demand(corner(y=side * 1.7), beside=True) == Mode.NOMINAL
+    assert demand(corner(gap=30.0)) == Mode.EMERGENCY_STOP  # where its lateral speed may still become anything
+    assert demand(corner(y=1.2)) == Mode.EMERGENCY_STOP  # what is presumed of its body is in the way
+    assert demand(corner(y=0.0)) == Mode.EMERGENCY_STOP
+    assert demand(corner(speed=18.5, gap=0.8)) == Mode.EMERGENCY_STOP  # ego can fall behind
+    assert demand(corner(vy=-2.5)) == Mode.EMERGENCY_STOP  # it is in the way before, and braking softens that
+    assert demand(corner(speed=1.0)) == Mode.EMERGENCY_STOP  # somebody on foot
+
+
+def test_a_stop_under_way_lets_go_of_the_brake_where_ego_gets_past_anyway():
+    assert judge(corner(), braking=True).ease
+    assert not judge(corner(gap=30.0), braking=True).ease
+
+
+def test_what_is_seen_of_a_body_farther_out_is_not_hidden_towards_the_way():
+    near, outer, flank = corner(y=1.4), corner(y=2.9), corner(y=1.45, gap=4.0)
+    assert demand(near) == Mode.EMERGENCY_STOP
+    assert demand(together(near, outer)) == Mode.NOMINAL
+    assert demand(together(near, flank)) == Mode.NOMINAL
+    for other in (corner(y=4.2), corner(y=2.9, gap=9.0), corner(y=2.9, speed=14.0), corner(y=2.9, existence=0.95)):
+        assert demand(together(near, other)) == Mode.EMERGENCY_STOP, other.state  # another body
+
+
+def test_a_reflection_that_slides_has_the_lateral_speed_of_its_body():
+    slides, others = corner(vy=-2.5), (corner(y=2.9), corner(gap=4.5), corner(y=1.7, gap=5.5))
+    assert demand(slides) == Mode.EMERGENCY_STOP
+    assert demand(together(slides, *others)) == Mode.NOMINAL
+    swerve = tuple(corner(y=float(o.state[0, 1]), gap=float(o.state[0, 0]) - FRONT, vy=-2.5) for o in others)
+    assert demand(together(slides, *swerve)) == Mode.EMERGENCY_STOP  # all of the body does
+
+
+def test_a_young_reflection_is_where_its_body_is_well_known():
+    young, known = corner(y=1.1, hits=5, gap=4.0), (corner(y=1.6), corner(y=3.0))
+    assert demand(young) == Mode.EMERGENCY_STOP
+    assert demand(together(young, *known)) == Mode.NOMINAL
+    other = corner(y=3.0, hits=5)
+    assert demand(together(young, other)) == Mode.EMERGENCY_STOP  # nobody knows better
+
+
+def test_bodies_of_one_world_know_nothing_of_another():
+    rows = together(corner(y=1.3), corner(y=2.9))
+    at = situation()
+    objects = objects_of(rows, (), at, CONFIG)
+    met = rate(objects, at.path, at, CONFIG).met
+    one, two = (bodies_of(objects, met, CONFIG, np.array(owner)) for owner in ([0, 0], [0, 1]))
+    assert one.half_width[0] == pytest.approx(CONFIG.corridor.object_half_width - SIDE)
+    assert one.sigma == pytest.approx(0.2 / math.sqrt(2))
+    assert two.half_width == pytest.approx(CONFIG.corridor.object_half_width)
+    assert two.sigma == pytest.approx(0.2)

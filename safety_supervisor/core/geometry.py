@@ -191,6 +191,10 @@ class Contacts:
     """(N,) its speed to the left there, without what is only noise [m/s]."""
     flank: Bools
     """(N,) the flank of a body that turns meets it, not the leading edge."""
+    sideways: Floats
+    """(N,) the same with the noise [m/s]."""
+    sideways_sigma: Floats
+    """(N,) standard deviation of `sideways` [m/s]."""
 
     @property
     def hit(self) -> Bools:
@@ -249,12 +253,13 @@ def contacts(
     directions = np.array([c[0], -s[0], -s[1]]), np.array([s[0], c[0], c[1]])
     place, moves = _spread(tuple(part[:, None] for part in blocks), *directions)
     rows, heard = np.arange(len(position)), _heard(moves[0], since, c[0], s[0])
-    across, drift = trust.speed(sideways[rows, both], moves[1:]) * (reach_in > 0)
+    swerve = sideways[rows, both]
+    across, drift = trust.speed(swerve, moves[1:]) * (reach_in > 0)
     sure = np.empty((len(position), 2))
     sure[:, 0], sure[:, 1] = c[0] * along - s[0] * across, s[0] * along + c[0] * across
     offset, near = left[rows, both], both[1]
     return Contacts(met, offset[0], along, place[0], moves[0], heard, age, place[1], sure,
-                    path.s[near] + ahead[rows, near], offset[1], drift, turned)
+                    path.s[near] + ahead[rows, near], offset[1], drift, turned, swerve[1], moves[2])
 
 
 def _sideways(path: Path, cos: Floats, sin: Floats, vx: Floats, vy: Floats) -> Floats:

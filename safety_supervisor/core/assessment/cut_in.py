@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
 from safety_supervisor.core import foresight
+from safety_supervisor.core.assessment.bodies import LENGTH, Bodies, bodies_of
 from safety_supervisor.core.assessment.objects import Objects
 from safety_supervisor.core.assessment.rating import CODES, Rated
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, NOMINAL, Situation
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.geometry import Path
+from safety_supervisor.core.geometry import Contacts, Path
 from safety_supervisor.core.world import Bools, Code, Ints
 
 PASSING = 1.0
 """Who is behind and this much slower than ego [m/s] has been passed and does not follow it."""
 WAIT = 0.5
 """Braking for who cuts in begins when it would be worse to begin it this much later [s]."""
+IMMINENT = 0.6
+"""Ego's front is at the rear of the body within this time [s]: later its lateral speed may be another."""
+SURELY_PAST = 0.3
+"""Ego gets farther past the rear than this [m], more than the rear is known."""
+NODES, WEIGHTS = (-math.sqrt(3.0), 0.0, math.sqrt(3.0)), (1 / 6, 2 / 3, 1 / 6)
+"""Gauss-Hermite: standard deviations, and their weights, that stand for a normal distribution."""
 
 
 def foreseen(
     o: Objects, rated: Rated, situation: Situation, config: Config, owner: Ints, owners: int
 ) -> tuple[Rated, Bools]:
     """Return the rating with what braking changes: who comes into the way asks for it in time, and where braking would
-    make a miss a hit, who is still beside the way asks for no stop. The second value (owners,): braking under way does
-    harm now. Rows of one `owner` (N,) are judged together: one for a vehicle, one for each of many simulated worlds.
+    make a miss a hit, or comes too late, who is still beside the way asks for no stop. The second value (owners,):
+    braking under way does harm now. Rows of one `owner` (N,) are judged together: one for a vehicle, one for each of
+    many simulated worlds.
     """
     c, a, path = config.corridor, config.authority, situation.path
     met, half = rated.met, config.vehicle.width / 2
@@ -41,16 +50,18 @@ def foreseen(
     passed = counts & behind & ~beside & (met.along < abs(situation.ego.speed) - PASSING) & situation.braking
     coming |= passed
     counts &= ~behind | coming
-    if not np.count_nonzero(coming):
+    late = _too_late(o, rated, ~behind, situation, config, owner)
+    if not np.count_nonzero(coming | late):
         return rated, np.zeros(owners, np.bool_)
     movers = movers_of(o, rated, situation, config).take(counts)
     due, harmful = _together(_costs(movers, situation, config), owner[counts], coming[counts], behind[counts], owners)
     level = np.where(o.existence >= a.emergency, EMERGENCY_STOP, FIRM_STOP)
-    asks = coming & ~behind & due[owner]
+    asks = coming & ~behind & due[owner] & ~late
     demand = np.where(asks, np.maximum(rated.demand, level), rated.demand)
-    spared = counts & beside & harmful[owner]
+    spared = (counts & beside & harmful[owner]) | late
     demand = np.where(spared, NOMINAL, demand)  # a cap brakes too
     code = np.where(asks & (level > rated.demand), CODES.index(Code.CUT_IN), rated.code)
+    harmful |= np.bincount(owner[late], minlength=owners) > 0
     return replace(rated, demand=demand, code=code, spared=spared), harmful
 
 
@@ -74,6 +85,47 @@ def movers_of(o: Objects, rated: Rated, situation: Situation, config: Config) ->
     return foresight.Movers(met.station, met.offset, met.along, met.drift, gain, width)
 
 
+def _too_late(o: Objects, rated: Rated, ahead: Bools, situation: Situation, config: Config, owner: Ints) -> Bools:
+    """Tell in front of which traffic beside the way it is too late to brake (N,): ego gets past its rear anyway.
+
+    It is past before the body is in the way, or it is not; braking does not make it fall behind, only pass later. Nor
+    may braking soften the contact, on average over what the lateral speed of the body may be.
+    """
+    met, path = rated.met, situation.path
+    soon = path.front + IMMINENT * (abs(situation.ego.speed) - met.along)
+    late = ahead & ~o.near & o.sound & ~o.static & (met.along > config.tracking.moving_speed)
+    late &= met.station - LENGTH <= soon
+    if not np.count_nonzero(late):
+        return late
+    body = bodies_of(o, met, config, owner)
+    late &= (body.rear <= soon) & (np.abs(body.offset) > config.vehicle.width / 2 + body.half_width)
+    rows = late.nonzero()[0]
+    brake = _course(situation, config, _full(situation, config), _full(situation, config), 0.0)
+    room = body.rear[rows, None] + met.along[rows, None] * foresight.TIMES - brake.travel - path.front
+    past = rows[(room <= -SURELY_PAST).any(axis=1)]
+    late = np.zeros(len(late), np.bool_)
+    late[past] = _no_softer(met, body, past, brake, situation, config)
+    return late
+
+
+def _no_softer(
+    met: Contacts, body: Bodies, rows: Ints, brake: foresight.Course, situation: Situation, config: Config
+) -> Bools:
+    """Tell which of some rows the course `brake` meets no softer than the plan, on average over their lateral speed."""
+    path, n = situation.path, len(rows)
+    if not n:
+        return np.zeros(0, np.bool_)
+    outline, courses = (path.front, path.rear, config.vehicle.width / 2), (plan_course(path), brake)
+    mean = np.zeros((2, n))
+    for node, weight in zip(NODES, WEIGHTS, strict=True):
+        drift, cost = body.sideways[rows] + node * body.sigma[rows], np.zeros((2, n))
+        for along in (body.rear[rows], met.station[rows]):  # the body is all that is between
+            end = foresight.Movers(along, body.offset[rows], met.along[rows], drift, np.zeros(n), body.half_width[rows])
+            cost = np.maximum(cost, [c[0] for c in foresight.contact_costs(end, courses, outline)])
+        mean += weight * cost
+    return np.asarray(mean[1] >= mean[0])
+
+
 def plan_course(path: Path) -> foresight.Course:
     """Return the plan's own timing as a course."""
     planned = np.isfinite(path.time)
@@ -85,10 +137,18 @@ def plan_course(path: Path) -> foresight.Course:
 
 
 def _costs(movers: foresight.Movers, situation: Situation, config: Config) -> foresight.Costs:
-    path, v, f = situation.path, abs(situation.ego.speed), config.fallback
-    brake = min(f.emergency_deceleration, situation.envelope.assumed_brake)
-    phases = ((-brake, -brake, 0.0), (0.0, -brake, WAIT), (-brake, 0.0, max(config.timing.period, foresight.STEP)))
-    courses = [foresight.two_phases(v, situation.braked, first, second, at, f.emergency_jerk,
-                                    config.timing.actuation_delay) for first, second, at in phases]
+    path, full = situation.path, _full(situation, config)
+    phases = ((full, full, 0.0), (0.0, full, WAIT), (full, 0.0, max(config.timing.period, foresight.STEP)))
+    courses = [_course(situation, config, *each) for each in phases]
     body = (path.front, path.rear, config.vehicle.width / 2)
     return foresight.costs(movers, plan_course(path), (courses[0], courses[1], courses[2]), body)
+
+
+def _full(situation: Situation, config: Config) -> float:
+    """Return the acceleration of full braking [m/s^2]."""
+    return -min(config.fallback.emergency_deceleration, situation.envelope.assumed_brake)
+
+
+def _course(situation: Situation, config: Config, first: float, second: float, at: float) -> foresight.Course:
+    f, v = config.fallback, abs(situation.ego.speed)
+    return foresight.two_phases(v, situation.braked, first, second, at, f.emergency_jerk, config.timing.actuation_delay)
