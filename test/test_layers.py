@@ -37,6 +37,7 @@ LAYERS = {
     "delivery": 3,
     "assessment": 3,
     "health": 3,
+    "cover": 3,
     "fallback": 3,
     "arbitration": 3,
     "supervisor": 4,

@@ -68,6 +68,7 @@ SPECIAL: dict[Code, Severity] = {
     Code.OBJECTS_INVALID: Severity.OK,
     Code.OBJECTS_FUTURE: Severity.OK,
     Code.POLICY_BLIND: Severity.OK,
+    Code.WAY_UNCOVERED: Severity.OK,
     Code.PLAN_REJECTED: Severity.OK,
     Code.EGO_ROLLS_BACK: Severity.DEGRADED,
     Code.EGO_OVERRUNS: Severity.DEGRADED,
@@ -251,6 +252,11 @@ def stale(memory: Memory, name: str, t: int, config: Config) -> bool:
     """Whether a sensor has no fresh data now; a sensor that never spoke is stale too."""
     found = _sensor(dict(memory.sources), name, dict(config.sensors)[name].kind, False, t, config)
     return any(f.code.name.endswith(("STALE", "MISSING")) for f in found)
+
+
+def deaf(memory: Memory, name: str, t: int, config: Config) -> bool:
+    """Whether a sensor has no fresh data now or repeats itself, be it expected or not."""
+    return stale(memory, name, t, config) or frozen(memory, name)
 
 
 def _jumps(memory: Memory) -> Iterator[Finding]:

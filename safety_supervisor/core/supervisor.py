@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from safety_supervisor.core import delivery, doppler_sign, fallback, health, policy_watch, tracking
+from safety_supervisor.core import cover, delivery, doppler_sign, fallback, health, policy_watch, tracking
 from safety_supervisor.core.arbitration import TRUST, Arbiter, arbitrate, rebased
 from safety_supervisor.core.assessment import Situation, assess
+from safety_supervisor.core.assessment.situation import stopping_reach
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import SAMPLES, Path, angle_difference, extrapolated_path, planned_path
 from safety_supervisor.core.motion import fallback_distance
@@ -208,7 +209,7 @@ def _admissible(state: State, trust: Health, ego: Odometry, t: int, config: Conf
     path, source = judged_path(state, ego, trust, config)
     if source != "policy":
         return False
-    situation = situated(state, ego, path, source, t, config)
+    situation = situated(state, ego, path, source, trust, t, config)
     return assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config).demand <= Mode.NOMINAL
 
 
@@ -237,7 +238,8 @@ def _decide(
         return state, _blind_decision(state, inputs, trust, t, config)
     state, trust = _with_admissible(state, trust, ego, t, config)
     path, source = judged_path(state, ego, trust, config)
-    situation = situated(state, ego, path, source, t, config)
+    situation = situated(state, ego, path, source, trust, t, config)
+    trust = _with_cover(state, trust, situation, t, config)
     assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
     sight = policy_watch.compared(state.sight, inputs.objects, assessment.threats, state.tracker.tracks, t, config)
     flags = (state.driver, inputs.release)
@@ -319,7 +321,9 @@ def _on_path(plan: Plan, ego: Odometry, config: Config) -> bool:
     return bool(abs(lateral) <= limits.lateral_offset_max and aligned)
 
 
-def situated(state: State, ego: Odometry, path: Path, source: str, t: int, config: Config) -> Situation:
+def situated(
+    state: State, ego: Odometry, path: Path, source: str, trust: Health, t: int, config: Config
+) -> Situation:
     """Return what the judgement of this tick rests on besides the objects."""
     timing, e = config.timing, config.envelope
     planned = source == "policy"
@@ -331,7 +335,7 @@ def situated(state: State, ego: Odometry, path: Path, source: str, t: int, confi
     acceleration = max(e.acceleration_margin + (min(rise, 0.0) if braking else rise), 0.0)
     left = fallback.brake_left(path, ego, config)
     envelope = replace(e, assumed_brake=left) if left < e.assumed_brake else e
-    clear = _clear_range(state, path.reverse, t, config)
+    clear = cover.clear_range(path, ego, cover.healthy(state.memory, trust, t, config), config)
     resting = not moving and planned and rise <= 0
     heard = state.ego.samples if state.ultrasonics.arcs else ()  # only echoes have a range rate that lags
     recent = max((abs(o.speed) for o in heard), default=0.0)
@@ -342,17 +346,12 @@ def situated(state: State, ego: Odometry, path: Path, source: str, t: int, confi
                      left, state.before, int(under_way))
 
 
-def _clear_range(state: State, reverse: bool, t: int, config: Config) -> float:
-    """Return how far [m] from ego's leading bumper the farthest-seeing healthy sensor covers the way ahead."""
-    forward = np.pi if reverse else 0.0
-    edge = config.vehicle.rear if reverse else config.vehicle.front
-    farthest = 0.0
-    for name, sensor in config.sensors:
-        looks = abs(angle_difference(sensor.yaw, forward)) < min(sensor.half_angle, np.pi / 2)
-        seen = sensor.range_max + (-sensor.x if reverse else sensor.x) - edge
-        if looks and seen > farthest and not health.stale(state.memory, name, t, config):
-            farthest = seen
-    return farthest
+def _with_cover(state: State, trust: Health, situation: Situation, t: int, config: Config) -> Health:
+    """Return the trust with the directions that no healthy sensor covers; what they ask for is the clear range's."""
+    well = cover.healthy(state.memory, trust, t, config)
+    reach, clear = stopping_reach(situation, config), situation.clear_range
+    found = cover.findings(situation.path, situation.ego, well, reach, clear, config)
+    return replace(trust, findings=(*trust.findings, *found)) if found else trust
 
 
 def _planned_rise(plan: Plan, t: int, until: float) -> float:

@@ -203,7 +203,7 @@ class Batch:
         after, _, ego, trust = supervisor.perceived(ready, inputs, t, self._config)
         assert ego is not None  # odometry is among the inputs
         path, source = supervisor.judged_path(after, ego, trust, self._config)
-        situation = supervisor.situated(after, ego, path, source, t, self._config)
+        situation = supervisor.situated(after, ego, path, source, trust, t, self._config)
         tracks, world = joined(list(seen.values()), t)
         before, _ = joined([self._before.get(i, Tracks()) for i in seen], t - nanoseconds(self._config.timing.period))
         situation = replace(situation, before=before)
