@@ -85,7 +85,7 @@ def tight(world, share=1):
 @claim(
     "GRIP-3",
     "Slower, straighter or flatter never leaves less.",
-    basis="so the grip computed once, at the present speed in the sharpest bend, holds for the whole manoeuvre",
+    basis="so the grip computed once for a bend, at the highest speed that a stop has there, holds for all of the stop",
     controls={"faster": {WITHOUT: "slower"}, "sharper": {WITHOUT: "straighter"}, "steeper": {WITHOUT: "flatter"}},
 )
 def monotone(world):

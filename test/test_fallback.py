@@ -195,9 +195,80 @@ def test_a_bend_counts_as_far_as_twice_the_stopping_distance():
     v = float(upper_speed(10.0, e))
     ramp = e.assumed_brake / e.assumed_jerk + CONFIG.timing.commit + CONFIG.timing.actuation_delay
     twice = 2 * (v * ramp + v * v / (2 * e.assumed_brake))
-    assert fallback.brake_left(bending_from(twice - 3.0), ego(10.0), CONFIG) == pytest.approx(grip(v, 0.06, CONFIG.odd))
-    assert fallback.brake_left(bending_from(twice + 3.0), ego(10.0), CONFIG) == pytest.approx(grip(v, 0.0, CONFIG.odd))
+    inside, beyond = (fallback.left_at_once(bending_from(twice + d), ego(10.0), CONFIG) for d in (-3.0, 3.0))
+    assert (inside, beyond) == pytest.approx((grip(v, 0.06, CONFIG.odd), grip(v, 0.0, CONFIG.odd)))
     assert grip(v, 0.06, CONFIG.odd) < grip(v, 0.0, CONFIG.odd) - 1.0
+
+
+def bend_at(start, curvature=0.1, speed=12.0):
+    """A straight path that bends from `start` [m] on, with points every metre."""
+    path = straight_path(speed, reach=150.0)
+    return replace(path, heading=curvature * np.maximum(path.s - start, 0.0))
+
+
+def used(path, speed, brake, now=None):
+    """Largest share of the friction circle that a stop from `speed` [m/s] needs at any place, and where it ends [m]."""
+    e, t, odd = CONFIG.envelope, CONFIG.timing, CONFIG.odd
+    v = float(upper_speed(speed, e))
+    wait = t.commit + t.actuation_delay if now is None else 0.0
+    time = np.arange(0.0, 20.0, 0.005)
+    s, speeds = fallback.course(v, now or 0.0, brake, e.assumed_jerk, time, wait)
+    bend = np.interp(s, path.s, np.gradient(path.heading, path.s))
+    circle = GRAVITY * odd.friction_min * np.cos(odd.grade_max)
+    total = np.hypot(speeds * speeds * bend, np.where(speeds > 0, brake + GRAVITY * np.sin(odd.grade_max), 0.0))
+    return float(total.max()) / circle, float(s[-1])
+
+
+def test_a_bend_that_a_stop_does_not_reach_or_reaches_slowly_leaves_it_the_whole_brake():
+    assert grip(12.0, 0.1, CONFIG.odd) == 0.0  # at its present speed ego could not even drive through
+    for start in (18.0, 25.0, 40.0):
+        left = fallback.brake_left(bend_at(start), ego(12.0), CONFIG)
+        assert left == pytest.approx(CONFIG.envelope.assumed_brake), start
+        assert used(bend_at(start), 12.0, left)[0] <= 1.0
+
+
+def test_a_bend_that_ego_enters_at_once_leaves_what_it_leaves_at_its_speed():
+    left = fallback.brake_left(bend_at(0.0, 0.04), ego(12.0), CONFIG)
+    v = float(upper_speed(12.0, CONFIG.envelope))
+    assert left == pytest.approx(grip(v, 0.04, CONFIG.odd))
+    assert fallback.brake_left(bend_at(0.0, 0.1), ego(12.0), CONFIG) == fallback.MIN_DECELERATION
+
+
+@pytest.mark.parametrize("curvature", [0.05, 0.08, 0.15])
+@pytest.mark.parametrize("speed", [6.0, 10.0, 14.0])
+@pytest.mark.parametrize("start", np.arange(2.0, 40.0, 3.0))
+def test_a_stop_by_what_is_left_stays_inside_the_friction_circle_in_every_bend(start, speed, curvature):
+    path = bend_at(start, curvature, speed)
+    left = fallback.brake_left(path, ego(speed), CONFIG)
+    if left > fallback.MIN_DECELERATION:
+        assert used(path, speed, min(left, CONFIG.envelope.assumed_brake))[0] <= 1.0 + 1e-6
+
+
+def test_a_brake_that_is_not_left_would_leave_the_friction_circle():
+    path = bend_at(6.0)  # sharper than the circle allows at this speed, too near to be slow enough by then
+    assert fallback.brake_left(path, ego(12.0), CONFIG) == fallback.MIN_DECELERATION
+    assert min(used(path, 12.0, float(brake))[0] for brake in CONFIG.envelope.assumed_brake * fallback.BRAKES) > 1.0
+
+
+@pytest.mark.parametrize("start", [17.0, 18.0, 20.0, 25.0])
+def test_what_is_left_at_first_is_left_in_every_later_tick_of_the_stop(start):
+    path, speed = bend_at(start), 12.0
+    first = fallback.brake_left(path, ego(speed), CONFIG)
+    assert first > 1.0
+    t = CONFIG.timing
+    time = np.arange(0.0, 6.0, t.period)
+    s, v = fallback.course(speed, 0.0, first, CONFIG.envelope.assumed_jerk, time, t.commit + t.actuation_delay)
+    braked = -np.clip((time - t.commit - t.actuation_delay) * CONFIG.envelope.assumed_jerk, 0.0, first)
+    for travelled, now, on in zip(s, v, braked, strict=True):
+        if now > 0.5:
+            rest = replace(path, s=path.s, heading=np.interp(path.s + travelled, path.s, path.heading))
+            assert fallback.brake_left(rest, ego(float(now)), CONFIG, float(on)) >= first - 1e-9
+
+
+def test_a_brake_that_is_on_needs_no_time_to_begin():
+    path = bend_at(8.0)
+    begins, brakes = (fallback.brake_left(path, ego(10.0), CONFIG, now) for now in (None, -4.0))
+    assert brakes > begins + 1.0
 
 
 @pytest.mark.parametrize("friction", [0.2, 0.4, 0.8])
@@ -314,12 +385,6 @@ def test_the_course_of_a_stop_is_that_of_its_jerk(speed, start, target, jerk, de
     assert (np.diff(s) >= 0).all()
 
 
-def test_a_stop_takes_the_brake_that_it_is_told_is_left():
-    path = straight_path(20.0, reach=300.0)
-    made, _ = stop(path, ego(20.0), 0.0, manoeuvre(Mode.EMERGENCY_STOP, CONFIG), 0.0, CONFIG, 3.0)
-    assert rates(made).min() == pytest.approx(-3.0)
-
-
 def test_a_stop_is_followed_to_its_end_and_hardly_further():
     for speed in (30.0, 12.0):
         made, _ = halt(speed, Mode.COMFORT_STOP)
@@ -370,7 +435,7 @@ def test_the_sharpest_bend_counts_up_to_the_first_sample_beyond_twice_the_stoppi
     for begin, counts in ((reach - 2.0, True), (reach + 6.0, False)):
         path = straight_path(10.0, reach=95.0)
         heading = np.where(path.s > begin, 0.08 * (path.s - begin), 0.0)
-        left = fallback.brake_left(replace(path, heading=heading), ego(10.0), CONFIG)
+        left = fallback.left_at_once(replace(path, heading=heading), ego(10.0), CONFIG)
         assert (left < free - 0.1) is counts, begin
 
 
@@ -426,7 +491,7 @@ def test_the_sample_just_at_the_limit_is_the_last_whose_bend_counts(after, count
     before = np.arange(30) * step
     s = np.concatenate([before, limit + step * np.arange(len(path.s) - 30)])
     heading = np.where(np.arange(len(s)) > 30 + after, 0.06 * (s - s[30 + after]), 0.0)
-    left = fallback.brake_left(replace(path, s=s, heading=heading), ego(10.0), CONFIG)
+    left = fallback.left_at_once(replace(path, s=s, heading=heading), ego(10.0), CONFIG)
     assert (left < grip(v, 0.0, CONFIG.odd) - 0.1) is counts
 
 

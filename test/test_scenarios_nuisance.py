@@ -10,11 +10,13 @@ import pytest
 from safety_supervisor.core.world import Mode
 from safety_supervisor.scenarios import command
 from safety_supervisor.scenarios.sensors import stream
-from safety_supervisor.scenarios.suites import loop, nuisance
+from safety_supervisor.scenarios.suites import layout, loop, nuisance, recorded
+from safety_supervisor.scenarios.suites.case import Case
 from safety_supervisor.scenarios.suites.grids import case_seed
 from safety_supervisor.scenarios.suites.nuisance import DT, NUISANCE, PIECE
 from safety_supervisor.scenarios.suites.registry import find
 from safety_supervisor.scenarios.suites.suite import Options
+from safety_supervisor.scenarios.world import CAR, road
 
 CONFIG = command.load(None)
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -94,6 +96,24 @@ def test_a_piece_with_guard_rails_is_quiet():
     o = loop.run(case, config, case_seed(0, 0), driver, over=lambda step, *_: step >= 160, keep=kept)
     assert o.stops == ()
     assert kept[-1].mode == Mode.NOMINAL
+
+
+def turning(gap):
+    """Ego at 11 m/s slows to 5.5 m/s for a turn of 12 m radius, and so does a lead `gap` [m] ahead."""
+    t = np.arange(0.0, 9.0, DT)
+    speed = np.clip(11.0 - 2.5 * np.maximum(t - 1.0, 0.0), 5.5, 11.0)
+    travel = np.concatenate([[0.0], np.cumsum((speed[1:] + speed[:-1]) / 2 * DT)])
+    slow = float(np.interp(3.2, t, travel))
+    way = road([(100.0 + slow, 0.0), (5.0, 1 / 12.0), (12.0, 1 / 12.0), (5.0, 0.0), (200.0, 0.0)])
+    lead = layout.along("lead", CAR, way, travel + 3.7 + gap + CAR.length / 2, np.maximum(speed, 5.5), 0 * t, 0 * t)
+    return Case(0, {}, (lead,), 11.0, DT, 120, way), recorded.Driven(t, travel, speed)
+
+
+@pytest.mark.parametrize(("gap", "stops"), [(12.0, False), (2.0, True)], ids=["with room", "too close"])
+def test_who_turns_behind_a_lead_that_turns_is_left_alone(gap, stops):
+    case, past = turning(gap)
+    config = NUISANCE.configure(CONFIG, Options())
+    assert bool(loop.run(case, config, None, past, past=past).stops) == stops
 
 
 def test_false_stops_are_counted_by_source_with_how_long_they_lasted():

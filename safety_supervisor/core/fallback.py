@@ -27,6 +27,9 @@ HORIZON = 4.0
 """Least time span of a commanded trajectory [s]; a stop is followed to its end."""
 
 
+BRAKES = np.arange(1, 17) / 16
+"""Shares of the assumed brake that are tried where a bend lies ahead; the same ones in every tick, so that what one
+tick counts on is left in the next."""
 MIN_DECELERATION = 0.5
 """A curve that leaves no grip at all is refused as a plan; what is left to brake with is at least this [m/s^2]."""
 
@@ -67,18 +70,16 @@ def lateral_left(odd: Odd) -> float:
     return float(np.sqrt(np.maximum(circle * circle - brake * brake, 0.0)))
 
 
-def stop(
-    path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, config: Config, left: float | None = None
-) -> tuple[Plan, float]:
+def stop(path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, config: Config) -> tuple[Plan, float]:
     """Return the stopping trajectory along `path` and the acceleration demand [m/s^2] for this tick.
 
     `now` is the acceleration [m/s^2] of the last command, where the ramp goes on from; `floor` >= 0 [m/s^2] is braking
-    that must not be undercut, `left` is `brake_left` of the path where it is known.
+    that must not be undercut.
     """
     speed = abs(ego.speed)
     start = min(now, 0.0)
     target = max(mrm.deceleration, floor)
-    left = brake_left(path, ego, config) if left is None else left
+    left = brake_left(path, ego, config, min(now, 0.0))
     brake = min(target, left)
     start = max(start, -target)
     time = np.arange(0.0, max(HORIZON, speed / brake + 2 * abs(brake + start) / mrm.jerk + STEP) + STEP / 2, STEP)
@@ -97,12 +98,34 @@ def coast(path: Path, ego: Odometry, now: float, config: Config) -> tuple[Plan, 
     return along(path, ego, time, s, v), float(min(now + f.emergency_jerk * config.timing.period, 0.0))
 
 
-def brake_left(path: Path, ego: Odometry, config: Config) -> float:
-    """Return the deceleration [m/s^2] that the sharpest bend within twice the stopping distance leaves at ego's speed.
+def brake_left(path: Path, ego: Odometry, config: Config, now: float | None = None) -> float:
+    """Return the deceleration [m/s^2] that the bends of the path leave to a stop all along.
 
-    What that bend needs sideways is not there for braking; ego gets slower, so this is the worst of the manoeuvre.
-    Twice, because less brake means a longer way.
+    What a bend needs sideways is not there for braking. What the sharpest bend within twice the stopping distance
+    leaves at ego's speed holds for the whole stop, for ego gets slower; twice, because less brake means a longer way.
+    Where a stop has made ego slower before the bend, more is left: of BRAKES the hardest that keeps inside the friction
+    circle everywhere. `now` <= 0 is the acceleration [m/s^2] that was commanded last: what is on already takes no time
+    to build up. Without it a commit interval has to pass before anything is commanded.
     """
+    left = left_at_once(path, ego, config)
+    e = config.envelope
+    if left >= e.assumed_brake:
+        return left
+    brake, timing = e.assumed_brake * BRAKES[:, None], config.timing
+    more = brake + (0.0 if now is None else now)
+    wait = timing.actuation_delay + (timing.commit if now is None else 0.0)
+    speed = float(upper_speed(abs(ego.speed), e))
+    until = speed * np.where(more > 0.0, wait + more / e.assumed_jerk, 0.0)
+    until += path.s[1] if now is None else 0.0  # where a bend begins moves between samples from tick to tick
+    bend, road = slopes(path.heading, path.s), _road(config.odd)
+    tight = (grip_left(speed, bend, *road) < e.assumed_brake).nonzero()[0]
+    square = np.maximum(speed * speed - 2 * brake * np.maximum(path.s[tight] - until, 0.0), 0.0)
+    keeps = (grip_left(np.sqrt(square), bend[tight], *road) >= brake) | (square <= 0.0)
+    return max(left, float(np.where(keeps.all(axis=1), brake[:, 0], 0.0).max()))
+
+
+def left_at_once(path: Path, ego: Odometry, config: Config) -> float:
+    """Return what the sharpest bend within twice the stopping distance leaves at ego's present speed [m/s^2]."""
     e = config.envelope
     speed = float(upper_speed(abs(ego.speed), e))
     stopping = speed * (e.assumed_brake / e.assumed_jerk + config.timing.commit + config.timing.actuation_delay)

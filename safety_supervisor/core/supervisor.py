@@ -250,10 +250,10 @@ def _decide(
     unseen = arbiter.mode.brakes and any(f.code in UNSEEN for f in trust.findings)
     # A stop that began anew each tick at the speed that was heard last would ask its followers for that speed for ever.
     told = fallback.followed(state.told, ego) if unseen and state.told is not None else ego
-    way, left = (path, situation.brake_left) if told is ego else (judged_path(state, told, trust, config)[0], None)
+    way = path if told is ego else judged_path(state, told, trust, config)[0]
     command, acceleration, curvature = _command(state, arbiter.mode, assessment, way, source, told, config)
     hardest = fallback.manoeuvre(Mode.EMERGENCY_STOP, config)
-    emergency, _ = fallback.stop(way, told, acceleration, hardest, 0.0, config, left)
+    emergency, _ = fallback.stop(way, told, acceleration, hardest, 0.0, config)
     reasons = _reasons(state, arbiter, assessment, trust, lost)
     decision = Decision(
         t, arbiter.mode, assessment.verdict, assessment, reasons, trust,
@@ -343,7 +343,7 @@ def situated(
     braked = min(state.acceleration if braking else rise, 0.0)
     under_way = state.arbiter.mode if braking else Mode.NOMINAL
     return Situation(ego, path, present, acceleration, envelope, clear, braking, recent, resting, age, braked,
-                     left, state.before, int(under_way))
+                     state.before, int(under_way))
 
 
 def _with_cover(state: State, trust: Health, situation: Situation, t: int, config: Config) -> Health:

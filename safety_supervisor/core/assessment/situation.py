@@ -42,8 +42,6 @@ class Situation:
     """Age of the odometry that `ego` is predicted from [s], >= 0."""
     braked: float = 0.0
     """Acceleration that ego is driven with now [m/s^2], <= 0."""
-    brake_left: float | None = None
-    """Deceleration that the bends of the path leave [m/s^2], where it is known."""
     before: Tracks = field(default_factory=Tracks)
     """Tracks of the tick before: a lateral speed that grows shows early what comes."""
     under_way: int = NOMINAL
