@@ -89,14 +89,14 @@ class Process:
             self.popen.wait()
 
 
-def supervisor(folder: Path, **values: Any) -> Process:
+def supervisor(folder: Path, module: str = "safety_supervisor.ros.node", **values: Any) -> Process:
     """Start the node with parameters by name, `__` standing for the dot."""
     arguments = ["--ros-args"]
     values.setdefault("recorder_folder", folder / "flight")
     for name, value in values.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         arguments += ["-p", f"{name.replace('__', '.')}:={text}"]
-    return Process(folder, "safety_supervisor.ros.node", *arguments)
+    return Process(folder, module, *arguments)
 
 
 def run_until(executor: Any, until: Callable[[], Any], timeout: float = PATIENCE) -> Any:

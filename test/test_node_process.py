@@ -71,6 +71,36 @@ def test_it_stops_for_an_object_that_the_policy_does_not_see(start, domain):
         assert values["armed"] == "true"
 
 
+AS_HUMBLE = """
+import sys
+import rclpy.event_handler, rclpy.node
+sys.modules["rclpy.qos_event"] = rclpy.event_handler  # its name there
+sys.modules["rclpy.event_handler"] = sys.modules["rclpy.experimental"] = None
+from safety_supervisor.ros.node import main
+sys.exit(main())
+"""
+
+
+def test_with_what_humble_has_of_rclpy_it_stops_too(domain, tmp_path):
+    """No events executor, middleware events under their older name."""
+    (tmp_path / "as_humble.py").write_text(AS_HUMBLE)
+    values = {"vehicle_file": harness.VEHICLE, "allow_unproved": True, "health__radar_timeout": 1.0, **PATIENT}
+    process = harness.supervisor(tmp_path, "as_humble", **values)
+    try:
+        with harness.world(domain, speed=15.0) as world:
+            assert world.configure()
+            assert world.activate()
+            assert world.run(lambda: "NOMINAL" in world.modes()), world.modes()
+            world.put_object(38.0)
+            assert world.run(lambda: world.decisions[-1]["mode"] == "STANDSTILL"), world.modes()
+            assert world.gap > 0.0
+        assert process.stop() == 0
+    finally:
+        process.close()
+    assert "no events executor" in process.said
+    assert "Traceback" not in process.said
+
+
 def test_a_dead_radar_is_named_and_the_vehicle_stops(start, domain):
     start(allow_unproved=True, **PATIENT)
     with harness.world(domain, speed=10.0) as world:

@@ -56,6 +56,17 @@ def test_every_requirement_is_locked_at_a_version_that_satisfies_it(setup_argume
     assert missing == [], "run `make lock`"
 
 
+def test_a_vehicle_gets_what_the_package_needs_and_a_numpy_that_loads_the_messages_of_apt(setup_arguments):
+    lines = (ROOT / "requirements" / "vehicle.txt").read_text(encoding="utf-8").splitlines()
+    given = {normal(r.name): r for r in map(Requirement, [line for line in lines if line and line[0] != "#"])}
+    for wanted in map(Requirement, setup_arguments["install_requires"]):
+        if wanted.name != "setuptools":  # a part of every environment that builds
+            lowest = [s.version for s in wanted.specifier if s.operator == ">="]
+            assert all(version in {s.version for s in given[normal(wanted.name)].specifier} for version in lowest), wanted
+    assert "2.0" not in given["numpy"].specifier
+    assert "1.26.4" in given["numpy"].specifier
+
+
 def test_every_locked_package_has_hashes_and_no_host_is_named():
     entries = re.split(r"\n(?=[\w.-]+==)", LOCK[LOCK.index("==") - 40 :].split("\n", 1)[1])
     assert len(entries) > 60
