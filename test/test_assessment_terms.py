@@ -707,3 +707,54 @@ def test_a_follower_brakes_after_its_response_and_is_hit_or_not():
 def test_who_follows_is_surely_there_behind_the_body_and_moves(changes, follows):
     still = foresight.Course(np.zeros((1, len(TIMES))), np.zeros((1, len(TIMES))))
     assert (behind(situation(10.0), still, **changes)[0] > 0) == follows
+
+
+def test_a_plan_that_brakes_to_its_end_leaves_behind_by_the_speed_it_ends_with():
+    """From 10 to 4 m/s in 3 s and 21 m; the object drives on at 3 m/s, so that 1 m/s is to be settled."""
+    now = situation(10.0, by=plan(10.0, acceleration=-2.0, duration=3.0), reach=10.0)
+    end = now.path.time[np.isfinite(now.path.time)].max()  # up to the last sample before the end
+    assert (end, now.path.speed[-1], now.path.length) == pytest.approx((3.0, 4.0, 21.0), abs=0.1)
+    edge = 1.0 / (2 * X.comfort_threshold) + 21.0 - 3.0 * end + X.clearance
+    for gap, conflict in ((edge - 0.03, True), (edge + 0.03, False)):
+        _, rated = rated_of(lead(gap, 3.0), now)
+        assert rated.expected.travel[0] == INF
+        assert bool(rated.expected.conflict[0]) == conflict
+
+
+def test_a_track_counts_as_lead_from_its_existence_on():
+    assert assess(lead(40.0, 15.0, existence=A.lead), (), situation(20.0), CONFIG).lead == 1
+
+
+def test_the_lateral_speed_of_a_young_track_does_not_count():
+    for hits, met in ((C.lateral_hits - 1, False), (C.lateral_hits, True)):
+        _, rated = rated_of(lead(18.0, 0.0, y=-2.6, vy=1.5, hits=hits), situation(10.0))
+        assert bool(rated.met.hit[0]) == met
+        assert (rated.met.drift[0] > 0) == met
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_who_comes_is_in_the_way_within_a_quarter_of_the_half_width_however_badly_it_is_known(side):
+    for y, met in ((0.25 * HALF - 0.01, True), (0.25 * HALF + 0.03, False)):
+        _, rated = rated_of(lead(60.0, -15.0, y=side * y, sigma=0.7), situation(20.0))
+        assert bool(rated.met.hit[0]) == met
+
+
+@pytest.mark.parametrize(("columns", "gap", "level"), [
+    ({"existence": A.near_field, "hits": A.near_hits}, A.near_range, EMERGENCY_STOP),
+    ({"existence": A.near_field, "hits": A.near_hits}, A.near_range + 1e-9, SPEED_CAP),
+    ({"moved": False}, A.static_range, EMERGENCY_STOP), ({"moved": False}, A.static_range + 1e-9, SPEED_CAP),
+    ({"suspect": True}, A.near_range, EMERGENCY_STOP), ({"suspect": True}, A.near_range + 1e-9, SPEED_CAP),
+    ({}, 100.0, EMERGENCY_STOP), ({}, 100.0 + 1e-9, SPEED_CAP),
+    ({"existence": A.emergency, "hits": A.near_hits, "y": 1.6, "sigma": 0.2}, A.near_range, EMERGENCY_STOP),
+    ({"existence": A.emergency, "hits": A.near_hits, "y": 1.6, "sigma": 0.2}, A.near_range + 1e-9, SPEED_CAP),
+])  # fmt: skip
+def test_limits_of_range_belong_to_what_is_allowed_there(columns, gap, level):
+    now = situation(20.0)
+    o, rated = rated_of(lead(20.0, 0.0, **columns), now)
+    assert int(authority(o, replace(rated.met, gap=np.array([gap])), 100.0, 20.0, CONFIG)[0]) == level
+
+
+@pytest.mark.parametrize(("vy", "comes"), [(-1.5, True), (0.2, False), (0.0, False), (1.5, False)])
+def test_who_walks_away_or_stands_beside_the_way_does_not_cross_it(vy, comes):
+    margins = dict(assess(lead(22.0, 0.0, y=4.0, vy=vy), (), situation(15.0), CONFIG).margins)
+    assert np.isfinite(margins["crossing"]) == comes

@@ -15,6 +15,7 @@ from safety_supervisor.core.tracking import (
     Monitors,
     TrackerState,
     UltrasonicState,
+    existence,
     findings,
     kalman,
     track_radar,
@@ -540,3 +541,32 @@ def test_the_first_sample_since_a_time_is_that_time_or_later():
     for late, first in ((0, 0), (1, 1), (S // 10, 1), (S // 10 + 1, 2), (4 * S // 10, 4)):
         assert history.since(T + late) is samples[first]
     assert [history.has(T + late) for late in (0, 1, S // 10, S, -1)] == [True, False, True, False, False]
+
+
+def test_a_scan_in_its_place_is_too_old_all_the_same_when_no_odometry_is_that_old():
+    state = fed([T - S // 4, T])
+    for ago, late in ((9 * S // 10, 0), (9 * S // 10 - 1, 1)):
+        now = T + AGE_MAX - S // 10 + (9 * S // 10 - ago)
+        again = track_radar(state, (scan(T - S // 10, ROW),), drives(), now, config())
+        assert (again.late, len(again.news)) == (late, 1 - late)
+
+
+def test_only_who_hears_something_steadily_is_a_witness():
+    conf = from_mapping({"sensors": {n: {"kind": "ultrasonic", "topic": n, "range_min": 0.2, "range_max": 4.0}
+                                     for n in ("hears", "silent", "young")}})  # fmt: skip
+    state = UltrasonicState.empty()
+    for k in range(6):
+        t = T + k * S // 10
+        readings = [replace(ping(1.5, t), sensor="hears"), replace(ping(INF, t), sensor="silent")]
+        readings += [replace(ping(2.0, t), sensor="young")] if k == 5 else []
+        state = track_ultrasonics(state, tuple(readings), drives(), t, conf)
+    assert {w.sensor for w in state.witnesses} == {"hears"}
+    assert [w.t - T for w in state.witnesses] == [2 * S // 10, 5 * S // 10]
+    gone = track_ultrasonics(state, (), drives(), t + 2 * S, conf)
+    assert all(w.t == t + 2 * S for w in gone.witnesses)
+
+
+def test_what_is_just_as_likely_as_must_be_is_kept():
+    left = float(existence.faded(np.array([0.3]), 1.0, P.persistence_half_life)[0])
+    for limit, count in ((left, 1), (np.nextafter(left, 1.0), 0)):
+        assert len(predicted(known(existence=0.3), T + S, replace(P, delete_existence=float(limit)))) == count
