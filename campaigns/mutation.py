@@ -124,8 +124,7 @@ def mutated(folder: Path, jobs: int, sample: int | None = None, seed: int = 1) -
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs)]
     if sample:
         subprocess.run([*command, "no.such.mutant"], cwd=folder, capture_output=True)  # makes the mutants, runs none
-        every = sorted(exit_codes(folder))
-        chosen = random.Random(seed).sample(every, min(sample, len(every)))
+        chosen = drawn(folder, sample, seed)
         left = [mutant for mutant in chosen if exit_codes(folder)[mutant] is None]
         command += left or ["no.such.mutant"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
@@ -135,6 +134,14 @@ def mutated(folder: Path, jobs: int, sample: int | None = None, seed: int = 1) -
         raise SystemExit(f"mutmut did not finish in {folder} ({len(missing)} of {len(codes)} mutants not run): "
                          + done.stdout[-2000:] + done.stderr[-2000:])  # fmt: skip
     return codes
+
+
+def drawn(folder: Path, sample: int, seed: int) -> list[str]:
+    """Return a sample of mutants: one that was drawn in this folder before stays, as far as its mutants still exist."""
+    every, file = sorted(exit_codes(folder)), folder / f".sample-{sample}-{seed}"
+    if not file.is_file():
+        file.write_text("\n".join(random.Random(seed).sample(every, min(sample, len(every)))))
+    return [mutant for mutant in file.read_text().split() if mutant in every]
 
 
 def exit_codes(folder: Path) -> dict[str, Any]:
