@@ -16,7 +16,7 @@ from safety_supervisor.core.assessment.caps import smallest
 from safety_supervisor.core.assessment.cut_in import _together, movers_of, plan_course
 from safety_supervisor.core.assessment.expected import MAX_REQUIRED, turned_across
 from safety_supervisor.core.assessment.manoeuvres import NONE, _behind
-from safety_supervisor.core.assessment.objects import BEND, CONFIRMED_HITS, FOLLOWS, _bends
+from safety_supervisor.core.assessment.objects import BEND, CONFIRMED_HITS, _bends, _flank, _one_body
 from safety_supervisor.core.assessment.rating import CODES, NEAR_BOUND, authority, may_reach
 from safety_supervisor.core.assessment.situation import (
     COMFORT_STOP,
@@ -29,7 +29,7 @@ from safety_supervisor.core.assessment.situation import (
 from safety_supervisor.core.assessment.threats import decisive
 from safety_supervisor.core.envelopes import path_margin, upper_speed
 from safety_supervisor.core.foresight import TIMES
-from safety_supervisor.core.geometry import extrapolated_path
+from safety_supervisor.core.geometry import FOLLOWS, extrapolated_path
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.tracking import kalman
 from safety_supervisor.core.world import Code, Mode, Mrm, Threat, Tracks
@@ -758,3 +758,44 @@ def test_limits_of_range_belong_to_what_is_allowed_there(columns, gap, level):
 def test_who_walks_away_or_stands_beside_the_way_does_not_cross_it(vy, comes):
     margins = dict(assess(lead(22.0, 0.0, y=4.0, vy=vy), (), situation(15.0), CONFIG).margins)
     assert np.isfinite(margins["crossing"]) == comes
+
+
+def one_body(first=None, second=None, station=(14.0, 14.0), offset=(0.0, 0.0), hit=True):
+    """Speed sigmas after two reflections were heard together; the second one is the surer."""
+    rows = {"gap": 11.0, "speed": 15.0, "speed_sigma": 0.6} | (first or {})
+    o, rated = rated_of(together(lead(**rows), lead(**{**rows, "speed_sigma": 0.3} | (second or {}))), situation(14.0))
+    met = replace(rated.met, station=np.array(station), offset=np.array(offset), speed_sigma=np.array(
+        [rows["speed_sigma"], (second or {}).get("speed_sigma", 0.3)]), heard_sigma=np.array([0.6, 0.2]),
+        age=np.array([0.3, 0.1]), along=np.array([15.0, 15.2]), gap=np.array([11.0 if hit else INF, 11.0]))  # fmt: skip
+    made = _one_body(o, met, CONFIG)
+    return made.speed_sigma.tolist(), made.heard_sigma.tolist(), made.age.tolist(), made.along.tolist()
+
+
+HEARD = ([0.3, 0.3], [0.2, 0.2], [0.1, 0.1], [15.2, 15.2])
+APART = ([0.6, 0.3], [0.6, 0.2], [0.3, 0.1], [15.0, 15.2])
+
+
+def test_reflections_of_one_body_share_what_the_surer_one_knows():
+    assert one_body() == HEARD
+    assert one_body(station=(14.0, 15.0)) == HEARD
+    assert one_body(station=(15.01, 14.0)) == APART
+    assert one_body(offset=(0.0, -2.0)) == HEARD
+    assert one_body(offset=(2.01, 0.0)) == APART
+    assert one_body(hit=False) == APART
+    assert one_body(second={"hits": A.hits - 1}) == APART
+    assert one_body(second={"existence": A.stop}) == APART
+    assert one_body(second={"speed_sigma": 0.5})[0] == [0.5, 0.5]
+    assert one_body(second={"speed_sigma": 0.51})[0] == [0.6, 0.51]
+    assert one_body(first={"speed_sigma": 0.35})[0] == [0.35, 0.3]  # known well enough by itself
+
+
+@pytest.mark.parametrize(("velocity", "fast"), [
+    ((4.5, -3.0), True), ((0.0, -5.1), True), ((-5.1, 0.0), True), ((3.0, -3.0), False), ((4.9, 0.0), False),
+])  # fmt: skip
+def test_the_flank_is_that_of_what_is_fast_in_any_direction_near_egos_front(velocity, fast):
+    now = ego(10.0, x=3.0, y=1.0, yaw=0.8)
+    front = np.array([3.0 + FRONT * math.cos(0.8), 1.0 + FRONT * math.sin(0.8)])
+    for away, near in ((A.near_range - 0.01, True), (A.near_range + 0.01, False)):
+        for angle in (0.0, 2.0, 4.0):
+            place = front + away * np.array([math.cos(angle), math.sin(angle)])
+            assert _flank(place[None], np.array([velocity]), now, CONFIG).tolist() == [fast and near]
