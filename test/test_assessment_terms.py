@@ -277,7 +277,7 @@ def test_who_is_only_passed_is_spared_whatever_it_asked_for():
     now = situation(8.3)
     for was in (NOMINAL, SPEED_CAP, FIRM_STOP):
         assert asked(lead(**PASSED_BY), now, was) == (NOMINAL, CODES[0], True, True)
-    o, rated = rated_of(lead(**{**PASSED_BY, "vy": 0.0}), now)
+    o, rated = rated_of(lead(**{**PASSED_BY, "gap": 20.0, "vy": 0.0}), now)
     assert foreseen(o, rated, now, CONFIG, ALONE, 1)[0] is rated  # nobody comes
 
 

@@ -540,6 +540,8 @@ def test_the_first_sample_since_a_time_is_that_time_or_later():
     history = EgoHistory(samples)
     for late, first in ((0, 0), (1, 1), (S // 10, 1), (S // 10 + 1, 2), (4 * S // 10, 4)):
         assert history.since(T + late) is samples[first]
+    assert history.at(T + S // 10) == samples[1]
+    assert history.at(T + 4 * S // 10 + S).x == pytest.approx(5.0)  # a second at 1 m/s beyond the newest
     assert [history.has(T + late) for late in (0, 1, S // 10, S, -1)] == [True, False, True, False, False]
 
 
