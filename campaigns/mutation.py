@@ -190,6 +190,10 @@ def campaign(name: str, jobs: int, sample: int | None = None, again: bool = Fals
     figures = {"commit": judged, "begun": begun, "mutants": len(codes), "killed_by_tests": len(codes) - len(left),
                "killed_by_proofs": len(refuted), "explained": explained, "score": round(killed / len(codes), 4),
                "survivors": survivors}  # fmt: skip
+    stored = RESULTS / f"{name}.json"
+    if again and stored.is_file():  # before tests were written for what survived
+        earlier = json.loads(stored.read_text(encoding="utf-8"))
+        figures["first_score"] = earlier.get("first_score", earlier["score"])
     # Of a sample, `mutants` is its size; it stands for `of`, all mutants of the module.
     return {**figures, "of": len(exit_codes(folder)), "seed": seed} if sample else figures
 
