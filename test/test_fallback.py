@@ -459,7 +459,7 @@ def test_who_is_slower_than_the_trajectory_says_or_stands_keeps_the_yaw_rate():
     slower, standing = ego(8.0, yaw_rate=0.4, t=T + 750_000_000), ego(0.0, yaw_rate=0.01, t=T + 750_000_000)
     assert fallback.followed(plan(10.0), slower).yaw_rate == 0.4
     assert fallback.followed(plan(10.0), slower).speed == 10.0
-    assert fallback.followed(plan(0.0), standing).yaw_rate == 0.01
+    assert fallback.followed(plan(0.0), standing).yaw_rate == 0.0  # that of what is told, which stands
 
 
 @pytest.mark.parametrize("speed", [2.05, 2.1, 2.35])

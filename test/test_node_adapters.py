@@ -76,6 +76,7 @@ class Robot:
         self.executor = rclpy.executors.SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.x, self.speed, self.wall, self.wanted = 0.0, 0.0, wall, 0.5
+        self.yaw, self.turn, self.wanted_turn, self.left = 0.0, 0.0, 0.0, math.inf
         self.heard, self.modes, self.blind = [], [], False
         make = self.node.create_publisher
         self.odometry = make(Odometry, "odom", qos_profile_sensor_data)
@@ -89,7 +90,7 @@ class Robot:
 
     def obey(self, twist):
         self.heard.append(twist.linear.x)
-        self.speed = twist.linear.x
+        self.speed, self.turn = twist.linear.x, twist.angular.z
 
     def note(self, message):
         self.modes.append(json.loads(message.data)["mode"])
@@ -102,18 +103,21 @@ class Robot:
     def move(self):
         self.x += 0.02 * self.speed
         message = self.stamp(Odometry(child_frame_id="base_link"), "odom")
+        self.yaw += 0.02 * self.turn
         message.pose.pose.position.x, message.twist.twist.linear.x = self.x, self.speed
+        turned = message.pose.pose.orientation
+        turned.z, turned.w, message.twist.twist.angular.z = math.sin(self.yaw / 2), math.cos(self.yaw / 2), self.turn
         if not self.blind:
             self.odometry.publish(message)
 
     def sense(self):
         if self.wanted is not None:
             twist = Twist()
-            twist.linear.x = self.wanted
+            twist.linear.x, twist.angular.z = self.wanted, self.wanted_turn
             self.command.publish(twist)
         gap = self.wall - self.x - 0.3
         for name, publisher in self.ranges.items():
-            distance = gap if name.startswith("centre") and gap < 4.0 else math.inf
+            distance = gap if name.startswith("centre") and gap < 4.0 else self.left if name == "left" else math.inf
             message = Range(min_range=0.03, max_range=4.0, range=float(max(distance, 0.0)), field_of_view=0.7)
             publisher.publish(self.stamp(message, name))
 
@@ -159,6 +163,24 @@ class TestRobot:
             for process in running.processes:
                 assert process.stop() == 0
             assert robot.run(lambda: robot.heard[-1] == 0.0)
+        finally:
+            robot.close()
+
+    def test_a_turn_on_the_spot_passes_until_something_is_beside_the_corner(self, running):
+        robot = Robot(running("twist_adapter", "--ros-args", "-p", "silence:=1.0"), wall=1000.0)
+        robot.wanted, robot.wanted_turn = 0.0, -0.6
+        try:
+            assert robot.run(lambda: robot.yaw < -1.0), (robot.yaw, robot.modes[-5:])
+            robot.left = 0.5  # the control: out of reach of the corners
+            robot.run(lambda: False, 1.0)
+            assert robot.turn == pytest.approx(-0.6, abs=0.05)
+            robot.left = 0.08
+            assert robot.run(lambda: abs(robot.turn) < 0.01), (robot.turn, robot.modes[-5:])
+            robot.run(lambda: robot.modes[-1] == "STANDSTILL")
+            there = robot.yaw
+            robot.run(lambda: False, 1.0)
+            assert robot.yaw == pytest.approx(there, abs=0.02)
+            assert {"COMFORT_STOP", "FIRM_STOP", "EMERGENCY_STOP"} & set(robot.modes)
         finally:
             robot.close()
 

@@ -53,6 +53,7 @@ class Vehicle:
     rear: float = param(1.0, "m", 0.0, 20.0, "base_link to rear bumper")
     width: float = param(1.86, "m", 0.1, 4.0, "over mirrors folded; the corridor adds its own margin")
     curvature_max: float = param(0.2, "1/m", 0.01, 10.0, "tightest turn, 1 / turning radius of base_link")
+    turns_on_spot: bool = choice(False, (), "a plan may turn without driving, as a base with differential drive does")
     mass: float = param(1650.0, "kg", 1.0, 60000.0, "kerb mass")
     brake_force_max: float = param(18000.0, "N", 1.0, 600000.0, "service brake on dry road, fading included")
 

@@ -161,14 +161,18 @@ def capped(path: Path, ego: Odometry, cap: float, comfort: Manoeuvre) -> tuple[P
 
 
 def along(path: Path, ego: Odometry, time: Floats, s: Floats, v: Floats) -> Plan:
-    """Return the trajectory that is at `s` [m] on `path` with speed `v` >= 0 [m/s] at `time` [s from ego.t]."""
-    over = np.maximum(s - path.s[-1], 0.0)
+    """Return the trajectory that is at `s` [m] on `path` with speed `v` >= 0 [m/s] at `time` [s from ego.t].
+
+    On the spot only the yaw goes on, with the farthest corner.
+    """
+    over = np.maximum(s - path.s[-1], 0.0) if not path.radius else np.zeros_like(s)
     heading = np.interp(s, path.s, path.heading)
     x = np.interp(s, path.s, path.x) + over * np.cos(heading)
     y = np.interp(s, path.s, path.y) + over * np.sin(heading)
     yaw = heading - np.pi if path.reverse else heading
     yaw = (yaw + np.pi) % (2 * np.pi) - np.pi
-    return Plan(ego.t, owned(time), owned(x), owned(y), owned(yaw), owned(-v if path.reverse else v))
+    speed = np.zeros_like(v) if path.radius else -v if path.reverse else v
+    return Plan(ego.t, owned(time), owned(x), owned(y), owned(yaw), owned(speed))
 
 
 def followed(plan: Plan, ego: Odometry) -> Odometry:
@@ -177,6 +181,8 @@ def followed(plan: Plan, ego: Odometry) -> Odometry:
     x, y, speed = (float(np.interp(since, plan.time, values)) for values in (plan.x, plan.y, plan.speed))
     yaw = float(np.interp(since, plan.time, np.unwrap(plan.yaw)))
     rate = ego.yaw_rate * (speed / ego.speed if abs(ego.speed) > abs(speed) else 1.0)  # the same bend
+    if not plan.speed.any():  # it stands, or turns on the spot
+        rate = (float(np.interp(since + STEP, plan.time, np.unwrap(plan.yaw))) - yaw) / STEP
     return Odometry(ego.t, x, y, (yaw + np.pi) % (2 * np.pi) - np.pi, speed, rate)
 
 

@@ -35,6 +35,8 @@ FOLLOWS = 4.0
 """Lateral acceleration [m/s^2] above which nobody follows a bend in ordinary traffic."""
 BEND_STRETCH = 10.0
 """A bend of the road is one over this length [m]."""
+STAYS = 0.05
+"""A plan that turns on the spot drives off when it is farther away than this [m]."""
 MIN_STEP = 1e-3
 """Points closer than this [m] are one point; a stop may be written as two identical points."""
 
@@ -61,6 +63,9 @@ class Path:
     """base_link to the leading bumper [m]."""
     rear: float
     reverse: bool
+    radius: float = 0.0
+    """Of a turn on the spot: distance of the farthest corner from base_link [m]. `s` and `speed` are those of that
+    corner then, x and y stay. 0: ego drives."""
 
     def __post_init__(self) -> None:
         for name in ("s", "x", "y", "heading", "time", "speed", "sigma"):
@@ -134,6 +139,49 @@ def extrapolated_path(ego: Odometry, vehicle: Vehicle, duration: float, curvatur
     time = np.where(grid <= length, grid / max(v, 1e-6), np.inf)
     return Path(owned(grid), owned(x), owned(y), owned(heading), owned(time), owned(np.full(SAMPLES, v)), owned(sigma),
                 length, *_ends(vehicle, reverse), reverse)
+
+
+def turned_path(plan: Plan | None, ego: Odometry, rate: float, vehicle: Vehicle, reach: float) -> Path:
+    """Return the path of the farthest corner while ego turns on the spot by `rate` [rad/s], positive to the left.
+
+    What `plan` turns from now on until it drives off is planned, nothing without one; the path goes on to `reach` [m].
+    """
+    radius, length, ends = corner_radius(vehicle), 0.0, False
+    if plan is not None:
+        turned = np.sign(rate) * _turned(plan, (ego.t - plan.t) / 1e9)
+        length = radius * float(turned.max(initial=0.0))
+        ends = len(turned) > 1 and bool(turned[-1] - turned[-2] < MIN_STEP)
+    grid = _grid(max(length, reach))
+    finer = float(grid[1]) / radius / TURN
+    if finer > 1.0:
+        grid = _grid(float(grid[-1]), math.ceil(min(finer, FINEST)) * SAMPLES)
+    still, corner = np.zeros(len(grid)), abs(rate) * radius
+    time = np.where(grid <= length, grid / max(corner, 1e-6), np.inf)
+    speed = np.where(ends & (grid > length), 0.0, corner)
+    return Path(owned(grid), owned(still + ego.x), owned(still + ego.y), owned(ego.yaw + np.sign(rate) * grid / radius),
+                owned(time), owned(speed), owned(still), length, *_ends(vehicle, False), False, radius)
+
+
+def _turned(plan: Plan, now: float) -> Floats:
+    """Return the angles [rad] that a plan has turned at each of its points from `now` [s] until it drives off."""
+    yaw, s = unwrapped(plan.yaw), np.zeros(len(plan.x))
+    np.hypot(plan.x[1:] - plan.x[:-1], plan.y[1:] - plan.y[:-1]).cumsum(out=s[1:])
+    here = (plan.time >= now) & (s <= np.interp(now, plan.time, s) + STAYS)
+    return np.asarray((yaw - np.interp(now, plan.time, yaw))[here])
+
+
+def turn_rate(plan: Plan, now: float, span: float) -> tuple[float, float]:
+    """Return the mean yaw rate [rad/s] and speed [m/s] of a plan from `now` [s] on for `span` [s]."""
+    ends = np.array([now, now + span])
+    (x0, x1), (y0, y1), (yaw0, yaw1) = (
+        np.interp(ends, plan.time, column) for column in (plan.x, plan.y, unwrapped(plan.yaw))
+    )
+    return float(yaw1 - yaw0) / span, math.hypot(x1 - x0, y1 - y0) / span
+
+
+def corner_radius(vehicle: Vehicle) -> float:
+    """Return how far [m] the farthest corner of the body is from base_link."""
+    return math.hypot(max(vehicle.front, vehicle.rear), vehicle.width / 2)
 
 
 def is_reverse(plan: Plan, ego: Odometry) -> bool:
@@ -260,6 +308,28 @@ def contacts(
     offset, near = left[rows, both], both[1]
     return Contacts(met, offset[0], along, place[0], moves[0], heard, age, place[1], sure,
                     path.s[near] + ahead[rows, near], offset[1], drift, turned, swerve[1], moves[2])
+
+
+def turn_contacts(
+    path: Path, position: Floats, cov: Floats, body: float, slack: Floats, keep: Floats, sigma_k: float, age: Floats
+) -> Contacts:
+    """Return how far the farthest corner goes until the body that turns on the spot along `path` meets each object.
+
+    Room is kept to all sides: `slack` (N,) [m] or `sigma_k` standard deviations of the object's place, but no more than
+    half of what there is now, and `keep` (N,) [m] for what may come nearer by itself.
+    """
+    cos, sin = np.cos(path.heading), np.sin(path.heading)
+    dx, dy = position[:, :1] - path.x[0], position[:, 1:] - path.y[0]
+    ahead, left = cos * dx + sin * dy, cos * dy - sin * dx
+    room = np.maximum(np.abs(left) - body, np.maximum(ahead - path.front, -path.rear - ahead))
+    place = np.sqrt(np.maximum(cov[:, 0, 0] + cov[:, 1, 1], 0.0))
+    clear = np.minimum(np.maximum(slack, sigma_k * place), room[:, 0] / 2) + keep
+    inside = room <= clear[:, None]
+    entered = inside.argmax(axis=1)
+    gap = np.where(inside.any(axis=1), path.s[np.maximum(entered - 1, 0)], np.inf)
+    none = np.zeros(len(position))
+    return Contacts(gap, none, none, none, none, none, age, place, np.zeros((len(position), 2)),
+                    np.full(len(position), -np.inf), none, none, np.ones(len(position), np.bool_))
 
 
 def _sideways(path: Path, cos: Floats, sin: Floats, vx: Floats, vy: Floats) -> Floats:

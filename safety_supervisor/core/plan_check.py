@@ -12,7 +12,7 @@ import numpy as np
 
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.fallback import lateral_left
-from safety_supervisor.core.geometry import MIN_STEP, angle_difference, unwrapped
+from safety_supervisor.core.geometry import MIN_STEP, angle_difference, corner_radius, unwrapped
 from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.world import Code, Finding, Floats, Odometry, Plan, seconds
 
@@ -123,7 +123,7 @@ def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
     acceleration = _steps(np.abs(plan.speed)) / dt
     rotation = _steps(heading)
     signed = np.where(distance > 0.05, rotation / np.maximum(distance, MIN_STEP), 0.0)
-    turn, curvature = np.abs(rotation), np.abs(signed)
+    curvature = np.abs(signed)
     apart = np.maximum((dt[1:] + dt[:-1]) / 2, RATE_SPAN)
     # Coming to rest ends a deceleration at once, on any vehicle.
     moves = (middle[1:] > RATE_SPEED) & (middle[:-1] > RATE_SPEED)
@@ -140,7 +140,7 @@ def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
         (_worst(np.where(moves, np.abs(jerk), 0.0)), limits.jerk_max, "has a jerk of", "m/s^3"),
         (_worst(np.abs(sideways)), limits.lateral_jerk_max, "has a lateral jerk of", "m/s^3"),
         (_worst(np.abs(bending)), limits.curvature_rate_max, "turns the wheel by", "1/m/s"),
-        (_worst(np.where(distance < 0.05, turn, 0.0)), 0.1, "turns on the spot by", "rad"),
+        _on_the_spot(distance, rotation, dt, config),
         (_worst(slip), SLIP_MAX, "moves off its own heading by", "rad"),
         (_worst(speed_gap - 0.3 * middle), 1.5, "moves faster or slower than its own speeds by", "m/s"),
         (float(np.abs(plan.speed).max()), config.odd.speed_max * 1.05, "drives", "m/s"),
@@ -148,6 +148,16 @@ def _feasible(plan: Plan, config: Config) -> Iterator[Finding]:
     for value, limit, what, unit in checks:
         if not value <= limit:
             yield _finding(Code.PLAN_INFEASIBLE, f"{what} {value:.3g} {unit}, allowed {limit:.3g} {unit}")
+
+
+def _on_the_spot(distance: Floats, rotation: Floats, dt: Floats, config: Config) -> tuple[float, float, str, str]:
+    """Return how far a plan turns without driving, beyond its tightest turn, or how fast the corners go who may."""
+    spot = np.where(distance < 0.05, rotation, 0.0)
+    if config.vehicle.turns_on_spot:
+        fastest = _worst(np.abs(spot) / dt) * corner_radius(config.vehicle)
+        return fastest, config.odd.speed_max * 1.05, "turns its corners on the spot at", "m/s"
+    bend = config.vehicle.curvature_max * 1.1 * float(distance[distance < 0.05].sum())
+    return max(_worst(np.abs(spot)), abs(float(spot.sum())) - bend), 0.1, "turns on the spot by", "rad"
 
 
 def _steps(values: Floats) -> Floats:

@@ -14,7 +14,16 @@ from safety_supervisor.core.arbitration import TRUST, Arbiter, arbitrate, rebase
 from safety_supervisor.core.assessment import Situation, assess
 from safety_supervisor.core.assessment.situation import stopping_reach
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.geometry import SAMPLES, Path, angle_difference, extrapolated_path, planned_path
+from safety_supervisor.core.geometry import (
+    SAMPLES,
+    Path,
+    angle_difference,
+    corner_radius,
+    extrapolated_path,
+    planned_path,
+    turn_rate,
+    turned_path,
+)
 from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.plan_check import check_following, check_plan
 from safety_supervisor.core.world import (
@@ -40,6 +49,8 @@ from safety_supervisor.core.world import (
 
 NEAR_REACH = 5.0
 """Paths are looked along at least this far [m], so that near objects are seen at standstill too."""
+SPOT = 1e-3
+"""A plan that turns less than this [rad] until the fallback acts does not turn."""
 UNCHECKED = Finding(Code.PLAN_OFF_EGO, "plan", "plan came before any odometry, so where it starts could not be checked")
 UNSEEN = {Code.ODOMETRY_STALE, Code.ODOMETRY_FROZEN}
 """Findings that say: where ego is and how it moves is not known any more."""
@@ -243,7 +254,7 @@ def _decide(
     assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
     sight = policy_watch.compared(state.sight, inputs.objects, assessment.threats, state.tracker.tracks, t, config)
     flags = (state.driver, inputs.release)
-    speed = np.nan if trust.severity == Severity.BLIND else ego.speed
+    speed = np.nan if trust.severity == Severity.BLIND else _corner(ego, path).speed
     lost = _lost(state, trust, t)
     asked = (max(assessment.demand, state.requested, state.delivery.demand, lost), assessment.sustain)
     arbiter = arbitrate(state.arbiter, *asked, trust.severity, flags, speed, t, config)
@@ -251,6 +262,7 @@ def _decide(
     # A stop that began anew each tick at the speed that was heard last would ask its followers for that speed for ever.
     told = fallback.followed(state.told, ego) if unseen and state.told is not None else ego
     way = path if told is ego else judged_path(state, told, trust, config)[0]
+    told = _corner(told, way)
     command, acceleration, curvature = _command(state, arbiter.mode, assessment, way, source, told, config)
     hardest = fallback.manoeuvre(Mode.EMERGENCY_STOP, config)
     emergency, _ = fallback.stop(way, told, acceleration, hardest, 0.0, config)
@@ -268,7 +280,7 @@ def _decide(
         consumed=inputs.consumed, blind_spots=sight.count, config=config.digest, certificate=config.certificate,
     )  # fmt: skip
     watching = config.certificate is not None and not state.driver  # otherwise nobody executes what is decided
-    delivered = delivery.watched(state.delivery, arbiter.mode, ego.speed, acceleration, t, config)
+    delivered = delivery.watched(state.delivery, arbiter.mode, _corner(ego, path).speed, acceleration, t, config)
     return replace(state, sight=sight, arbiter=arbiter, acceleration=acceleration, before=state.tracker.tracks,
                    told=command if unseen else None,
                    ahead=tracking.ahead_of(ego, state.tracker.tracks, assessment.threats, config),
@@ -301,9 +313,51 @@ def judged_path(state: State, ego: Odometry, trust: Health, config: Config) -> t
     reach = max(needed, v * v / (2 * brake), NEAR_REACH) + config.expected.clearance
     plan = state.validated
     usable = not any(f.source == "plan" for f in trust.findings)
-    if plan is not None and (usable or _on_path(plan, ego, config)):
+    known = plan if plan is not None and (usable or _on_path(plan, ego, config)) else None
+    rate = _turns_on_spot(known, ego, config)
+    if rate:
+        source = "extrapolation" if known is None else "policy" if usable else "last validated"
+        return _turn(known, ego, rate, config), source
+    if plan is not None and known is plan:
         return planned_path(plan, ego, config.vehicle, reach, brake), "policy" if usable else "last validated"
     return _present_path(ego, config), "extrapolation"
+
+
+def _turns_on_spot(plan: Plan | None, ego: Odometry, config: Config) -> float:
+    """Return the yaw rate [rad/s] of a turn on the spot that ego is in or about to begin, 0 otherwise.
+
+    What turns tighter than the vehicle can drive, hardly moving, does so on the spot. Ego's own turn comes first; one
+    that the plan drives out of is that plan's.
+    """
+    still, tight = config.arbitration.standstill_speed, config.vehicle.curvature_max
+    if not config.vehicle.turns_on_spot or abs(ego.speed) > still:
+        return 0.0
+    own = ego.yaw_rate if np.isfinite(ego.yaw_rate) else 0.0
+    own = own if abs(own) * corner_radius(config.vehicle) > still and abs(ego.speed) * tight <= abs(own) else 0.0
+    if plan is None:
+        return own
+    span = config.timing.commit + config.timing.actuation_delay
+    rate, speed = turn_rate(plan, seconds(ego.t - plan.t), span)
+    if speed > still or (speed * tight > abs(rate)):
+        return 0.0
+    rate = rate if abs(rate) * span > SPOT else 0.0
+    return float(np.copysign(max(abs(own), abs(rate)), own if own else rate)) if own or rate else 0.0
+
+
+def _turn(plan: Plan | None, ego: Odometry, rate: float, config: Config) -> Path:
+    """Return the path of the farthest corner, as far as a comfort stop of it goes."""
+    e, timing, v = config.envelope, config.timing, abs(rate) * corner_radius(config.vehicle)
+    response = timing.commit + timing.actuation_delay
+    needed = float(fallback_distance(v, response, e.acceleration_max, e.assumed_brake, e.assumed_jerk))
+    reach = max(needed, v + v * v / (2 * config.expected.comfort_threshold), corner_radius(config.vehicle))
+    return turned_path(plan, ego, rate, config.vehicle, reach)
+
+
+def _corner(ego: Odometry, path: Path) -> Odometry:
+    """Return ego at the speed of its farthest corner while it turns on the spot, as it is otherwise."""
+    if not path.radius:
+        return ego
+    return replace(ego, speed=abs(ego.yaw_rate) * path.radius if np.isfinite(ego.yaw_rate) else 0.0)
 
 
 def _present_path(ego: Odometry, config: Config) -> Path:
@@ -333,17 +387,20 @@ def situated(
     present = _present_path(ego, config) if planned and moving else None
     braking = state.arbiter.mode.brakes and state.arbiter.mode != Mode.STANDSTILL
     acceleration = max(e.acceleration_margin + (min(rise, 0.0) if braking else rise), 0.0)
-    left = fallback.brake_left(path, ego, config)
+    left = fallback.brake_left(path, _corner(ego, path), config)
     envelope = replace(e, assumed_brake=left) if left < e.assumed_brake else e
     clear = cover.clear_range(path, ego, cover.healthy(state.memory, trust, t, config), config)
-    resting = not moving and planned and rise <= 0
+    resting = not moving and planned and rise <= 0 and not path.radius
     heard = state.ego.samples if state.ultrasonics.arcs else ()  # only echoes have a range rate that lags
     recent = max((abs(o.speed) for o in heard), default=0.0)
     age = max(seconds(t - state.ego.samples[-1].t), 0.0)
     braked = min(state.acceleration if braking else rise, 0.0)
     under_way = state.arbiter.mode if braking else Mode.NOMINAL
+    begins = path.radius > 0 and not _corner(ego, path).speed > config.arbitration.standstill_speed
+    if path.radius:  # the worst case begins with the turn that is planned, a stop with what is left of it
+        ego = replace(ego, speed=_corner(ego, path).speed if braking else float(path.speed[0]))
     return Situation(ego, path, present, acceleration, envelope, clear, braking, recent, resting, age, braked,
-                     state.before, int(under_way))
+                     state.before, begins, int(under_way))
 
 
 def _with_cover(state: State, trust: Health, situation: Situation, t: int, config: Config) -> Health:
@@ -378,6 +435,7 @@ def _command(
 ) -> tuple[Plan | None, float, float]:
     """Return trajectory, acceleration [m/s^2] and curvature [1/m] to execute in `mode`."""
     curvature = float((path.heading[1] - path.heading[0]) / (path.s[1] - path.s[0])) * (-1.0 if path.reverse else 1.0)
+    curvature = 0.0 if path.radius else curvature  # on the spot base_link drives no bend
     followed = state.validated if source == "policy" else None
     if mode == Mode.INIT:
         return None, 0.0, curvature

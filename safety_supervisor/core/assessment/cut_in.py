@@ -37,6 +37,8 @@ def foreseen(
     many simulated worlds.
     """
     c, a, path = config.corridor, config.authority, situation.path
+    if path.radius:  # nobody is ahead of, beside or behind a body that turns on the spot
+        return rated, np.zeros(owners, np.bool_)
     met, half = rated.met, config.vehicle.width / 2
     width = o.slack - c.margin
     beside = np.abs(met.offset) > half + width

@@ -48,6 +48,7 @@ def expected_motion(o: Objects, met: Contacts, path: Path, situation: Situation,
     when, travel = first_conflict(path, o.position, expected, half + o.slack, o.clearance, x.horizon, CONFLICT_STEP)
     meets = np.isfinite(when) & ~met.flank  # what stays beside a body that turns is met where it is
     conflict = meets | (met.flank & (met.gap <= path.length)) | _left_behind(o, met, object_speed, path, config)
+    travel = np.where(met.flank, np.inf, travel)
     gap = np.where(meets, travel - object_speed * np.where(meets, when, 0.0), met.gap)
     if situation.braking:
         gap = np.where(met.hit, np.minimum(met.gap, gap), gap)

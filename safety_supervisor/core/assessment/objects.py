@@ -7,9 +7,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from safety_supervisor.core.assessment.situation import Situation
+from safety_supervisor.core.assessment.situation import Situation, ego_speed
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.geometry import FOLLOWS, LAG, Contacts, Lateral, Path, arc_points, contacts
+from safety_supervisor.core.envelopes import near_field_margin
+from safety_supervisor.core.geometry import (
+    FOLLOWS,
+    LAG,
+    Contacts,
+    Lateral,
+    Path,
+    arc_points,
+    contacts,
+    turn_contacts,
+)
 from safety_supervisor.core.tracking import since_heard
 from safety_supervisor.core.world import NANOSECONDS, Arc, Bools, Echo, Floats, Ints, Odometry, Tracks, seconds
 
@@ -111,10 +121,12 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
     rests = bool(situation.path.speed[-1] < config.arbitration.standstill_speed)
     keep = near.stop_distance - (near.approach_tolerance if rests else 0.0)
     place, cov = _settled(tracks, ego, config)
+    # The near end of an echo's interval may be inside the body, and a turn on the spot keeps room to all sides.
+    sigma_k = 0.0 if situation.path.radius else config.envelope.sigma_k
     rows, points, approach = [np.arange(len(tracks))], [place], [np.zeros(len(tracks))]
     for i, arc in enumerate(arcs):
         if _counts(arc) and abs(ego.speed) <= near.speed_max:
-            low = arc.range - config.envelope.sigma_k * arc.range_sigma if arc.echo is Echo.OBJECT else 0.0
+            low = arc.range - sigma_k * arc.range_sigma if arc.echo is Echo.OBJECT else 0.0
             points.append(arc_points(arc, ego, max(low, 0.0)))
             rows.append(np.full(len(points[-1]), -1 - i))
             approach.append(np.full(len(points[-1]), _approach(arc, situation, near.approach_noise)))
@@ -129,12 +141,30 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
                  tracks.hits, age, approach[0], np.zeros(m), np.full(m, config.expected.clearance), width, trend,
                  since_heard(tracks, config.tracking))
     if not n:
-        return Objects(*of_tracks)
+        return _around(Objects(*of_tracks), situation, config)
     none, kept = np.zeros(n, np.bool_), np.full(n, keep)
     of_arcs = (np.concatenate(rows[1:]), np.concatenate(points[1:]), np.zeros((n, 2)), np.zeros((n, 4, 4)), np.ones(n),
                none, none, np.full(n, CONFIRMED_HITS), np.full(n, situation.ego_age), np.concatenate(approach[1:]),
                kept, kept, np.full(n, near.lateral_margin), np.zeros((n, 2)), np.zeros((n, 2, 2)))
-    return Objects(*(np.concatenate(both) for both in zip(of_tracks, of_arcs, strict=True)))
+    both = Objects(*(np.concatenate(parts) for parts in zip(of_tracks, of_arcs, strict=True)))
+    return _around(both, situation, config)
+
+
+def _around(o: Objects, situation: Situation, config: Config) -> Objects:
+    """Return the rows for a turn on the spot: room to all sides, wider by how far a track comes nearer by itself until
+    ego stands; other rows as they are. The range of an echo changes with the turn itself, along a wall without bound.
+    """
+    if not situation.path.radius:
+        return o
+    ego, k = situation.ego, config.corridor.lateral_speed_sigma_k
+    off = o.position - (ego.x, ego.y)
+    away = np.maximum(np.hypot(off[:, 0], off[:, 1]), 1e-6)
+    spread = np.sqrt(np.maximum(o.cov[:, 2, 2] + o.cov[:, 3, 3], 0.0))
+    toward = np.maximum(-(off * o.velocity).sum(axis=1) / away - k * spread, 0.0)
+    response = o.age + config.timing.commit + config.timing.actuation_delay
+    v, a, e = ego_speed(situation, config), situation.acceleration, situation.envelope
+    stays, comes = (near_field_margin(0.0, v, speed, response, a, 0.0, e) for speed in (0.0, toward))
+    return replace(o, approach=0.0 * o.approach, keep=stays - comes)
 
 
 def trends(tracks: Tracks, before: Tracks, sigma_k: float) -> Floats:
@@ -172,6 +202,10 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
     beyond the end of the plan, where nobody knows how the road bends.
     """
     c = config.corridor
+    if path.radius:
+        half = config.vehicle.width / 2
+        met = turn_contacts(path, o.position, o.cov, half, o.slack, o.keep, c.lateral_sigma_k, o.age)
+        return replace(met, gap=np.where(o.sound, met.gap, np.nan))
     flank = _flank(o.position, o.velocity, ego, config)
     reach_in = np.where(flank, min(c.flank_prediction, c.lateral_prediction), c.lateral_prediction)
     reach_in = np.where(o.near | (o.hits < c.lateral_hits), 0.0, reach_in)

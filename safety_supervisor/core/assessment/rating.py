@@ -78,6 +78,7 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
         full = np.where(turned, np.minimum(authority(o, replace(met, gap=gap), np.inf, v, config), FIRM_STOP), full)
     guess = gap > np.where(o.near | (~inside & follows), np.inf, reach)
     level = np.where(guess, np.minimum(full, SPEED_CAP), full)
+    level = np.minimum(level, FIRM_STOP) if situation.begins else level
     # Oncoming traffic beyond the known path follows a road that nobody here knows.
     level = np.where(oncoming & guess, NOMINAL, level)
     # Their margin counts all the way: it is what would brake as soon as it is gone.
@@ -154,7 +155,9 @@ def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) 
 def worst_state(o: Objects, met: Contacts, situation: Situation, config: Config) -> tuple[Floats, Floats, Floats]:
     """Return gap [m], object speed [m/s] and response time [s] of each row at the worst end of what is known."""
     e, timing = situation.envelope, config.timing
-    gap_off = e.sigma_k * np.maximum(met.gap_sigma, np.where(o.near, 0.0, e.gap_sigma_floor))
+    # How well a place is known widens the body that turns on the spot, and is no distance on the way of its corner.
+    exact = o.near | (situation.path.radius > 0)
+    gap_off = e.sigma_k * np.maximum(met.gap_sigma, np.where(exact, 0.0, e.gap_sigma_floor))
     bound = np.where(o.near, NEAR_BOUND, e.geometry_bound)
     # What prediction adds to the speed's uncertainty since then is the object's motion, and that counts as its worst.
     reading, speed_off = abs(situation.ego.speed), e.sigma_k * met.heard_sigma

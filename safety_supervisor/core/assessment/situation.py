@@ -44,6 +44,8 @@ class Situation:
     """Acceleration that ego is driven with now [m/s^2], <= 0."""
     before: Tracks = field(default_factory=Tracks)
     """Tracks of the tick before: a lateral speed that grows shows early what comes."""
+    begins: bool = False
+    """Ego stands and its plan turns on the spot: it is enough not to begin, no emergency."""
     under_way: int = NOMINAL
     """Mode of the stop under way, NOMINAL without one."""
 
