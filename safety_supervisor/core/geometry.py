@@ -329,7 +329,7 @@ def turn_contacts(
     gap = np.where(inside.any(axis=1), path.s[np.maximum(entered - 1, 0)], np.inf)
     none = np.zeros(len(position))
     return Contacts(gap, none, none, none, none, none, age, place, np.zeros((len(position), 2)),
-                    np.full(len(position), -np.inf), none, none, np.ones(len(position), np.bool_))
+                    np.full(len(position), -np.inf), none, none, np.ones(len(position), np.bool_), none, none)
 
 
 def _sideways(path: Path, cos: Floats, sin: Floats, vx: Floats, vy: Floats) -> Floats:
