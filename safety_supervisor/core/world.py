@@ -514,7 +514,7 @@ class Decision:
     fallback: Plan | None
     """Emergency fallback along the last validated path; what the command gate executes on silence."""
     acceleration: float
-    """Longitudinal demand now [m/s^2], negative = braking."""
+    """Longitudinal demand now [m/s^2], negative = braking; of the farthest corner in a turn on the spot."""
     curvature: float
     """Path curvature demand now [1/m]."""
     hazard_lights: bool
