@@ -36,6 +36,34 @@ def test_only_what_the_oldest_distribution_has_is_imported(file):
     assert {module: names for module, names in newer.items() if names} == {}
 
 
+RCLPY_IN_HUMBLE = {
+    "rclpy.clock": {"Clock", "ClockType"},
+    "rclpy.duration": {"Duration"},
+    "rclpy.executors": {"ExternalShutdownException", "SingleThreadedExecutor"},
+    "rclpy.lifecycle": {"LifecycleNode", "LifecycleState", "TransitionCallbackReturn"},
+    "rclpy.node": {"Node"},
+    "rclpy.qos": {"DurabilityPolicy", "HistoryPolicy", "QoSProfile", "ReliabilityPolicy"},
+    "rclpy.qos_event": {"SubscriptionEventCallbacks"},
+    "rclpy.serialization": {"deserialize_message"},
+    "rclpy.signals": {"SignalHandlerOptions"},
+}
+"""Read in its sources, release 3.3; test_node_process.py runs a node with the others taken away."""
+
+
+def test_what_humble_lacks_of_rclpy_is_imported_only_where_its_absence_is_provided_for():
+    guarded, newer = set(), set()
+    for file in sorted((ROOT / "safety_supervisor" / "ros").glob("*.py")):
+        provided = [node for block in ast.walk(tree(file)) if isinstance(block, ast.Try) for node in ast.walk(block)]
+        for node in ast.walk(tree(file)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rclpy"):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                names -= {f"{node.module}.{name}" for name in RCLPY_IN_HUMBLE.get(str(node.module), ())}
+                at = any(isinstance(n, ast.ImportFrom) and n.lineno == node.lineno for n in provided)
+                (guarded if at else newer).update(names)
+    assert guarded == {"rclpy.experimental.EventsExecutor", "rclpy.event_handler.SubscriptionEventCallbacks"}
+    assert newer == set()
+
+
 def test_every_executable_is_an_entry_point():
     wanted = {
         keyword.value.value

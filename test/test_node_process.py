@@ -146,6 +146,7 @@ def test_lifecycle_parameters_and_signals(start, domain):
     process = start(allow_unproved=True, **PATIENT)
     with harness.world(domain, speed=10.0) as world:
         assert not world.activate(), "an illegal transition is refused"
+        assert not world.change(99), "and one that does not exist"
         assert world.configure()
         assert not world.configure(), "and refused again"
         assert world.activate()
