@@ -871,6 +871,15 @@ def test_a_reflection_that_slides_has_the_lateral_speed_of_its_body():
     assert demand(together(slides, *swerve)) == Mode.EMERGENCY_STOP  # all of the body does
 
 
+def test_a_reflection_that_slides_towards_the_way_does_not_cut_in_when_its_body_stays():
+    slides = corner(y=2.8, vy=-1.2, gap=16.0)
+    others = (corner(y=3.8, gap=15.5, vy=0.4), corner(y=2.9, gap=19.0, vy=0.4))
+    assert codes(judge(slides)) == {Code.CUT_IN}
+    assert demand(together(slides, *others)) == Mode.NOMINAL
+    comes = (corner(y=3.8, gap=15.5, vy=-0.4), corner(y=2.9, gap=19.0, vy=-0.4))
+    assert Code.CUT_IN in codes(judge(together(slides, *comes)))
+
+
 def test_a_young_reflection_is_where_its_body_is_well_known():
     young, known = corner(y=1.1, hits=5, gap=4.0), (corner(y=1.6), corner(y=3.0))
     assert demand(young) == Mode.EMERGENCY_STOP

@@ -46,6 +46,8 @@ def foreseen(
     counts &= met.along > -config.tracking.moving_speed
     counts &= (met.station - path.front <= np.where(o.static, a.static_range, rated.reach))
     coming = counts & beside & (met.drift * met.offset < 0)
+    if np.count_nonzero(coming):  # a reflection that slides along a body that does not come is nobody's coming
+        coming &= bodies_of(o, met, config, owner).sideways * met.offset < 0
     # Who is behind asks for nothing; but who comes into the way behind ego, or has just been passed there, runs into
     # it if it brakes on. A follower will brake too.
     behind = met.station < -path.rear
