@@ -250,7 +250,7 @@ def read(msg, msgtype, role, odometry=None):
 
 
 def twist(speed: float, rate: float) -> Message:
-    return Message(header=header(), twist=Message(linear=Message(x=speed), angular=Message(z=rate)))
+    return Message(header=header("base_link"), twist=Message(linear=Message(x=speed), angular=Message(z=rate)))
 
 
 def test_a_twist_is_a_command_of_speed_and_of_curvature_above_walking_pace():
