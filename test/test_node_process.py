@@ -73,7 +73,7 @@ def test_it_stops_for_an_object_that_the_policy_does_not_see(start, domain):
 
 AS_HUMBLE = """
 import sys
-import rclpy.event_handler, rclpy.node
+import rclpy.event_handler, rclpy.lifecycle, rclpy.node
 sys.modules["rclpy.qos_event"] = rclpy.event_handler  # its name there
 sys.modules["rclpy.event_handler"] = sys.modules["rclpy.experimental"] = None
 from safety_supervisor.ros.node import main
