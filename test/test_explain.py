@@ -26,12 +26,13 @@ FRONT = 3.7
 def wall(seconds=5.0, gap=75.0, seen_from=0.0, radar_until=1e9):
     """Ego drives at constant speed towards something that stands; the radar sees it from a moment on."""
     messages = []
-    for topic, kind, t, message in drive(seconds):
+    for i, (topic, kind, t, message) in enumerate(drive(seconds)):
         at = (t - START) / S
         if topic == "/radar/front/tracks":
             if at > radar_until:
                 continue
-            ahead = (gap - SPEED * at + 0.01 * (t // S % 3), 0.0, -SPEED) if at >= seen_from else (90.0, 30.0, -SPEED)
+            aside = (90.0 + 0.01 * (i % 3), 30.0, -SPEED)  # what repeats exactly would be a frozen sensor
+            ahead = (gap - SPEED * at + 0.01 * (t // S % 3), 0.0, -SPEED) if at >= seen_from else aside
             message = recordings.tracks(t, ahead)
         messages.append((topic, kind, t, message))
     return messages
