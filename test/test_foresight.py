@@ -121,6 +121,12 @@ def test_rows_with_their_own_ego_equal_the_same_rows_one_by_one_to_the_bit():
             assert np.array_equal(whole[: len(getattr(alone, name))], getattr(alone, name)[:, 0]), name
 
 
+def test_nobody_costs_nothing():
+    nobody = Movers(*(np.zeros(0) for _ in range(6)))
+    assert compare(25.0, nobody).plan.shape == (2, 0)
+    assert not due(together(compare(25.0, nobody)))[0]
+
+
 def test_the_supervisor_brakes_for_a_cut_in_that_is_still_beside_and_says_so():
     from safety_supervisor.core.assessment import assess
 

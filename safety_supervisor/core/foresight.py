@@ -148,7 +148,7 @@ def _contact_speed(
     touch = wide & (ahead <= body[0] + spread) & (ahead >= -body[1] - spread)
     first = np.argmax(touch, axis=-1)
     speeds = np.broadcast_to(np.abs(ego.speed - m.speed[:, None]), ahead.shape)
-    at_contact = np.take_along_axis(speeds, first.reshape(-1, len(m.along)).T, axis=1).T.reshape(first.shape)
+    at_contact = np.take_along_axis(speeds, first.T, axis=1).T
     return np.where(touch.any(axis=-1), CONTACT + at_contact, 0.0)
 
 
