@@ -1,8 +1,9 @@
 """Which minimal-risk manoeuvre is taken, decided by trying every case of the shipped function.
 
-Options in the order of `world.Mrm`: the plan, coasting, comfort, firm and emergency stop. Every stop is inside the
-worst-case envelope or not, plan and coasting are no stops; every predicted impact is one of two speeds, none, or not
-known (NaN); the floor is the stop that is demanded. All worlds are asked about in one call, as the assessment does.
+Options in the order of `world.Mrm`: a shift, the plan, coasting, comfort, firm and emergency stop. Every stop is inside
+the worst-case envelope or not, shift, plan and coasting are asked about only where none is; every predicted impact is
+one of two speeds, none, or not known (NaN); the floor is the stop that is demanded. All worlds are asked about in one
+call, as the assessment does.
 
 Assumptions
     S1  Whether a course stays inside, and the predicted impact, are as `assessment/manoeuvres.py` says: property tests.
@@ -29,7 +30,7 @@ Case = tuple[tuple[bool, ...], tuple[float, ...], int, int]
 
 def every_case(rule: Rule) -> Iterator[Case]:
     """Yield every case with the answer of the rule."""
-    sides = [(False, False, *stops) for stops in product((False, True), repeat=len(STOPS))]
+    sides = [(False, False, False, *stops) for stops in product((False, True), repeat=len(STOPS))]
     impacts = list(product(IMPACTS, repeat=len(Mrm)))
     for floor in STOPS:
         for inside in sides:
@@ -140,3 +141,15 @@ def rear_traffic_only_ranks(world: World, rule: Rule = select) -> Iterator[str]:
         best = Mrm.EMERGENCY if Mrm.EMERGENCY in equals else max(equals, key=lambda i: (-behind[i], i))
         yield "" if taken == best else f"impacts {ahead}, from behind {behind} -> {taken}"
     world.show("cases", cases)
+
+
+@enumerated("SEL-5", "a shift is taken only where every stop leaves the envelope and everything else has more impact",
+            controls={"mildest of equals": {"rule": mildest_of_equals}})  # fmt: skip
+def shifts_only_for_less(world: World, rule: Rule = select) -> Iterator[str]:
+    """This layer steers only where that avoids what nothing else does."""
+
+    def holds(case: Case) -> bool:
+        rest = [math.inf if math.isnan(x) else x for x in case[1][Mrm.SHIFT + 1 :]]
+        return case[3] != Mrm.SHIFT or (not enough(case) and case[1][Mrm.SHIFT] < min(rest))
+
+    yield from told(world, rule, holds)

@@ -27,6 +27,7 @@ from safety_supervisor.core.world import (
     Decision,
     DriverMode,
     Floats,
+    FreeRoom,
     Heartbeat,
     Inputs,
     Invalid,
@@ -49,7 +50,7 @@ MRM_TOPIC = "safety/mrm"
 REQUESTS = (Mode.NOMINAL, Mode.COMFORT_STOP, Mode.FIRM_STOP, Mode.EMERGENCY_STOP)
 BODY_FRAME, FOOT_FRAME = "base_link", "base_footprint"
 """Names of the vehicle body; seen from above, and in speed, the second one is the first (REP-120)."""
-VEHICLE_ROLES = ("odometry", "imu", "plan", "control", "heartbeat", "objects", "driver")
+VEHICLE_ROLES = ("odometry", "imu", "plan", "control", "heartbeat", "objects", "room", "driver")
 """Inputs of the whole vehicle that are named in `inputs`."""
 ODOMETRY_FRAME = "odom"
 """Frame of an odometry that names none, or that is integrated from speeds."""
@@ -79,6 +80,7 @@ TYPES = {
     "control": CONTROL_TYPES,
     "heartbeat": ("std_msgs/Empty", "std_msgs/Header"),
     "objects": OBJECT_TYPES,
+    "room": ("std_msgs/Float64MultiArray",),
     "driver": ("std_msgs/Bool", "autoware_vehicle_msgs/ControlModeReport"),
     "release": ("std_msgs/Empty", "std_msgs/Bool"),
     "mrm": ("std_msgs/UInt8",),
@@ -129,7 +131,7 @@ class Motion:
 
 World = (
     Odometry | Motion | YawRate | RadarScan | RangeReading | Plan | DriverMode | Mode | bool | Invalid
-    | ControlCommand | Heartbeat | SeenObjects
+    | ControlCommand | Heartbeat | SeenObjects | FreeRoom
 )  # fmt: skip
 """What one message becomes; a bool is a release, a mode a stop that is asked for."""
 
@@ -393,6 +395,15 @@ def _seen(places: Sequence[tuple[float, float]], frame_id: str, context: _Contex
     elif _frame(frame_id) != context.frame:
         raise _MalformedError(f"header.frame_id is {frame_id!r}, expected {context.frame} or {context.body}")
     return SeenObjects(context.t, xy[:, 0], xy[:, 1], x0, y0)
+
+
+def _room(msg: Any, context: _Context) -> FreeRoom:
+    if len(msg.data) != 2:
+        raise _MalformedError(f"data has {len(msg.data)} numbers, expected the free room to the left and to the right")
+    left, right = (float(value) for value in msg.data)
+    if not (0.0 <= left < math.inf and 0.0 <= right < math.inf):
+        raise _MalformedError(f"data is {left:g}, {right:g}, expected two lengths [m], at least 0")
+    return FreeRoom(context.t, left, right)
 
 
 def _imu(msg: Any, context: _Context) -> YawRate:
@@ -741,6 +752,7 @@ _READERS: dict[str, Any] = {
     "autoware_vehicle_msgs/ControlModeReport": _control_mode,
     "std_msgs/Bool": _bool_message,
     "std_msgs/UInt8": _request,
+    "std_msgs/Float64MultiArray": _room,
     "std_msgs/Empty": _empty_message,
     "sensor_msgs/Range": _range_message,
     "sensor_msgs/PointCloud2": _point_cloud,
@@ -872,6 +884,7 @@ def _inputs(worlds: Sequence[World], consumed: tuple[tuple[str, int], ...]) -> I
         control=tuple(w for w in worlds if isinstance(w, ControlCommand)),
         heartbeats=tuple(w for w in worlds if isinstance(w, Heartbeat)),
         objects=tuple(w for w in worlds if isinstance(w, SeenObjects)),
+        room=tuple(w for w in worlds if isinstance(w, FreeRoom)),
         invalid=tuple(w for w in worlds if isinstance(w, Invalid)),
         release=any(w is True for w in worlds),
         requested=next((w for w in reversed(worlds) if isinstance(w, Mode)), None),

@@ -12,6 +12,7 @@ from safety_supervisor.core.config import GROUPS, Config, Sensor, parameters
 from safety_supervisor.core.world import (
     ControlCommand,
     DriverMode,
+    FreeRoom,
     Heartbeat,
     Inputs,
     Invalid,
@@ -114,7 +115,7 @@ def few(values: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
 @st.composite
 def any_inputs(draw: Any, t: int) -> Inputs:
     """Whatever may arrive in one tick."""
-    who = st.sampled_from(("odometry", "plan", "driver", "control", "objects", "front", "us", "nobody"))
+    who = st.sampled_from(("odometry", "plan", "driver", "control", "objects", "room", "front", "us", "nobody"))
     number = st.sampled_from((*ABSURD, 10.0, -0.01))
     places = st.lists(number, max_size=2).map(np.array)
     return Inputs(
@@ -124,4 +125,5 @@ def any_inputs(draw: Any, t: int) -> Inputs:
         control=draw(few(st.builds(ControlCommand, stamps(t), number, number, number))),
         heartbeats=draw(few(st.builds(Heartbeat, stamps(t)))),
         objects=draw(few(st.builds(lambda at, xy: SeenObjects(at, xy, xy), stamps(t), places))),
+        room=draw(few(st.builds(FreeRoom, stamps(t), number, number))),
     )  # fmt: skip

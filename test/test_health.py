@@ -17,6 +17,7 @@ from safety_supervisor.core.world import (
     ControlCommand,
     DriverMode,
     Finding,
+    FreeRoom,
     Heartbeat,
     Inputs,
     Invalid,
@@ -633,16 +634,16 @@ def test_after_the_clock_was_set_back_places_are_not_compared():
 def test_everything_that_is_admitted_is_handed_on():
     listening = config({"inputs.control": "c", "inputs.heartbeat": "h", "inputs.objects": "o"}, front=RADAR)
     extra = {"control": (ControlCommand(T, 0.0, 20.0, 0.0),), "heartbeats": (Heartbeat(T),),
-             "objects": (SeenObjects(T, np.zeros(1), np.zeros(1)),)}  # fmt: skip
+             "objects": (SeenObjects(T, np.zeros(1), np.zeros(1)),), "room": (FreeRoom(T, 1.0, 0.5),)}  # fmt: skip
     _, kept = health.admit(health.Memory(), all_of(ranges=(), **extra), T, listening)
-    assert (kept.control, kept.heartbeats, kept.objects) == (extra["control"], extra["heartbeats"], extra["objects"])
+    assert {name: getattr(kept, name) for name in extra} == extra
     late = {name: tuple(replace(m, t=T + STAMP) for m in messages) for name, messages in extra.items()}
     memory, kept = health.admit(health.Memory(), all_of(ranges=(), **late), T, listening)
-    assert (kept.control, kept.heartbeats, kept.objects) == ((), (), ())
+    assert (kept.control, kept.heartbeats, kept.objects, kept.room) == ((), (), (), ())
     found = [(f.code.name, f.source) for f in health.check(memory, (), True, T, listening).findings]
     assert sorted(found) == [("CONTROL_FUTURE", "control"), ("CONTROL_MISSING", "control"),
                              ("HEARTBEAT_FUTURE", "heartbeat"), ("HEARTBEAT_MISSING", "heartbeat"),
-                             ("OBJECTS_FUTURE", "objects")]
+                             ("OBJECTS_FUTURE", "objects"), ("ROOM_FUTURE", "room")]
 
 
 def test_each_candidate_plan_ages_by_itself_and_a_driver_leaves_the_stamp():

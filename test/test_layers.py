@@ -35,6 +35,7 @@ LAYERS = {
     "doppler_sign": 3,
     "foresight": 3,
     "delivery": 3,
+    "shift": 3,
     "assessment": 3,
     "health": 3,
     "cover": 3,

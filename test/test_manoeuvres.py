@@ -130,14 +130,15 @@ def test_the_supervisor_commands_what_has_the_least_impact(monkeypatch):
 
 
 def test_options_of_equal_impact_go_to_the_strongest_braking():
-    nobody = np.zeros((5, 1), np.bool_)
-    assert select(nobody, np.zeros((5, 1)), np.array([2]))[0] == Mrm.EMERGENCY
-    assert select(nobody, np.full((5, 1), np.nan), np.array([2]))[0] == Mrm.EMERGENCY
-    assert select(nobody, np.array([[3.0], [1.0], [1.0], [4.0], [5.0]]), np.array([2]))[0] == Mrm.COMFORT
+    nobody, comfort = np.zeros((len(Mrm), 1), np.bool_), np.array([Mrm.COMFORT])
+    assert select(nobody, np.zeros(nobody.shape), comfort)[0] == Mrm.EMERGENCY
+    assert select(nobody, np.full(nobody.shape, np.nan), comfort)[0] == Mrm.EMERGENCY
+    assert select(nobody, np.array([[1.0], [3.0], [1.0], [1.0], [4.0], [5.0]]), comfort)[0] == Mrm.COMFORT
+    assert select(nobody, np.array([[0.0], [3.0], [1.0], [1.0], [4.0], [5.0]]), comfort)[0] == Mrm.SHIFT
     inside = nobody.copy()
     inside[Mrm.FIRM] = True
-    assert select(inside, np.zeros((5, 1)), np.array([2]))[0] == Mrm.FIRM
-    assert select(inside, np.zeros((5, 1)), np.array([4]))[0] == Mrm.EMERGENCY
+    assert select(inside, np.zeros(inside.shape), comfort)[0] == Mrm.FIRM
+    assert select(inside, np.zeros(inside.shape), np.array([Mrm.EMERGENCY]))[0] == Mrm.EMERGENCY
 
 
 # --- who follows ----------------------------------------------------------------------------------------------------
@@ -182,7 +183,7 @@ def test_whoever_follows_the_impact_ahead_is_as_small_as_without_him(ahead, stop
     impact, rear = np.array(ahead)[:, None], np.array(behind)[:, None]
     inside = np.zeros(impact.shape, np.bool_)
     inside[Mrm.COMFORT : Mrm.EMERGENCY + 1, 0] = stops
-    least = np.array([floor - (Mode.COMFORT_STOP - Mrm.COMFORT)])
+    least = np.array([floor])
     alone, followed = int(select(inside, impact, least)[0]), int(select(inside, impact, least, rear)[0])
     if inside[:, 0][least[0] :].any() or alone == Mrm.EMERGENCY:
         assert followed == alone

@@ -14,6 +14,7 @@ from safety_supervisor.core.policy_watch import Sight, blind_findings, check_con
 from safety_supervisor.core.world import (
     Code,
     ControlCommand,
+    FreeRoom,
     Heartbeat,
     Invalid,
     Mode,
@@ -296,3 +297,13 @@ def test_objects_that_cannot_be_placed_name_the_reason():
     assert "before any odometry" in read(poses, "geometry_msgs/msg/PoseArray", "objects").why
     here = Odometry(T, 0.0, 0.0, 0.0, 0.0, 0.0)
     assert "header.frame_id is 'map'" in read(poses, "geometry_msgs/msg/PoseArray", "objects", here).why
+
+
+def test_free_room_is_read_and_what_is_no_room_names_the_field():
+    kind = "std_msgs/msg/Float64MultiArray"
+    assert read(Message(data=[1.5, 0.0]), kind, "room") == FreeRoom(T, 1.5, 0.0)
+    for data, why in (([1.5], "data has 1 numbers"), ([1.0, -0.1], "data is 1, -0.1"),
+                      ([np.nan, 1.0], "data is nan, 1"), ([np.inf, 1.0], "data is inf, 1")):  # fmt: skip
+        refused = read(Message(data=data), kind, "room")
+        assert refused.source == "room"
+        assert why in refused.why

@@ -22,7 +22,7 @@ SENSOR_KINDS = ("radar", "radar_tracks", "ultrasonic")
 FIELD_ROLES = ("x", "y", "range", "azimuth", "doppler", "vx", "vy")
 """What a field of a radar's point cloud can be for; `Sensor.fields` names those that are called otherwise."""
 RESERVED = ("odometry", "plan", "driver", "clock", "imu", "mrm", "release", "supervisor",
-            "control", "heartbeat", "objects")
+            "control", "heartbeat", "objects", "room")
 """Sources of findings beside the sensors; a sensor of such a name would stand in for that input."""
 
 T = TypeVar("T")
@@ -122,6 +122,9 @@ class Fallback:
     firm_jerk: float = param(8.0, "m/s^3", 0.5, 100.0, "brisk but controllable onset")
     emergency_deceleration: float = param(7.0, "m/s^2", 0.5, 12.0, "what the brakes really deliver, all conditions")
     emergency_jerk: float = param(15.0, "m/s^3", 0.5, 100.0, "brake pressure build-up, measured on the vehicle")
+    shift_max: float = param(0.0, "m", 0.0, 3.5, "largest shift into room that is given as free; 0: radar never steers")
+    shift_acceleration: float = param(4.0, "m/s^2", 0.5, 8.0, "lateral, of a shift; shares the grip with the brake")
+    shift_jerk: float = param(30.0, "m/s^3", 1.0, 200.0, "lateral, of a shift; as plan_check.lateral_jerk_max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +297,7 @@ class InputTopics:
     control: str = choice("", (), "geometry_msgs/TwistStamped or autoware_control_msgs/Control; expected when named")
     heartbeat: str = choice("", (), "std_msgs/Empty or Header: the policy is alive; expected when named")
     objects: str = choice("", (), "what the policy sees: geometry_msgs/PoseArray or an object list; never trusted")
+    room: str = choice("", (), "std_msgs/Float64MultiArray, free room left and right of the plan [m]; untrusted")
     driver: str = choice("vehicle/driver_takeover", (), "std_msgs/Bool, true while the driver controls the vehicle")
     body_frame: str = choice("base_link", (), "child_frame_id of odometry, frame of speeds; another one is refused")
     odometry_frame: str = choice("", (), "frame of odometry; empty: that of the first one; another one is refused")

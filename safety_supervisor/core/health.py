@@ -67,6 +67,8 @@ SPECIAL: dict[Code, Severity] = {
     Code.CONTROL_OFF_PLAN: Severity.DEGRADED,
     Code.OBJECTS_INVALID: Severity.OK,
     Code.OBJECTS_FUTURE: Severity.OK,
+    Code.ROOM_INVALID: Severity.OK,
+    Code.ROOM_FUTURE: Severity.OK,
     Code.POLICY_BLIND: Severity.OK,
     Code.WAY_UNCOVERED: Severity.OK,
     Code.PLAN_REJECTED: Severity.OK,
@@ -75,7 +77,7 @@ SPECIAL: dict[Code, Severity] = {
 }
 
 
-FAMILIES = ("odometry", "plan", "driver", "control", "heartbeat", "objects")
+FAMILIES = ("odometry", "plan", "driver", "control", "heartbeat", "objects", "room")
 """Inputs beside the sensors whose findings carry their own name."""
 SPEED_MAX = 100.0
 """No vehicle of any domain is faster [m/s]; the declared domain (odd.speed_max) is judged later, and milder."""
@@ -142,10 +144,11 @@ def admit(memory: Memory, inputs: Inputs, t: int, config: Config) -> tuple[Memor
     control = tuple(c for c in inputs.control if gate.takes("control", c.t))
     heartbeats = tuple(h for h in inputs.heartbeats if gate.takes("heartbeat", h.t))
     objects = tuple(o for o in inputs.objects if gate.takes("objects", o.t))
+    room = tuple(r for r in inputs.room if gate.takes("room", r.t))
     if inputs.driver:
         gate.sources["driver"] = Source(inputs.driver[-1].t)
     kept = replace(inputs, radar=radar, ranges=pings, odometry=odometry, plans=plans, control=control,
-                   heartbeats=heartbeats, objects=objects)
+                   heartbeats=heartbeats, objects=objects, room=room)
     pose = max((o for o in (memory.pose, *odometry) if o is not None), key=lambda o: o.t, default=None)
     jumped = _clock_jump(memory, t, config) or _place_jump(None if back else memory.pose, odometry)
     late = () if jumped else _late(memory, t, config)

@@ -11,9 +11,10 @@ import numpy as np
 
 from safety_supervisor.core import cover, delivery, doppler_sign, fallback, health, policy_watch, tracking
 from safety_supervisor.core.arbitration import TRUST, Arbiter, arbitrate, rebased
-from safety_supervisor.core.assessment import Situation, assess
+from safety_supervisor.core.assessment import Situation, assess, told_shift
 from safety_supervisor.core.assessment.situation import stopping_reach
-from safety_supervisor.core.config import Config
+from safety_supervisor.core.config import Config, Sensor
+from safety_supervisor.core.envelopes import EPS
 from safety_supervisor.core.geometry import (
     SAMPLES,
     Path,
@@ -26,6 +27,7 @@ from safety_supervisor.core.geometry import (
 )
 from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.plan_check import check_following, check_plan
+from safety_supervisor.core.shift import shifted, step_of
 from safety_supervisor.core.world import (
     Assessment,
     Code,
@@ -33,6 +35,7 @@ from safety_supervisor.core.world import (
     Decision,
     Finding,
     Floats,
+    FreeRoom,
     Health,
     Inputs,
     Mode,
@@ -56,6 +59,18 @@ UNSEEN = {Code.ODOMETRY_STALE, Code.ODOMETRY_FROZEN}
 """Findings that say: where ego is and how it moves is not known any more."""
 ACCELERATION_SPAN = 0.3
 """Ego's acceleration is read from its speed over this time [s]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A shift of the MRM under way."""
+
+    plan: Plan
+    """Where it leads, as a path: its speeds are those of its beginning."""
+    offset: float
+    """[m] to the left."""
+    given_up: bool = False
+    """It had hardly begun when something stood in its way; there is no second one in the same MRM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +112,9 @@ class State:
     """Tracks of the last tick."""
     ahead: tracking.Ahead = ()
     """Tracks that were in ego's way then, and what each may ask for when it vanishes."""
+    room: FreeRoom | None = None
+    """Newest statement of free room beside the plan."""
+    shift: Shift | None = None
     delivery: delivery.Delivery = field(default_factory=delivery.Delivery)
     """What the brakes made of the MRM under way."""
 
@@ -120,6 +138,7 @@ def perceived(
     memory, inputs = health.admit(state.memory, inputs, t, config)
     if memory.jumped:  # what was tracked belongs to another time
         state = replace(state, ego=tracking.EgoHistory(), tracker=tracking.TrackerState.empty(), plan=None, told=None,
+                        room=None, shift=None,
                         ultrasonics=tracking.UltrasonicState.empty(), monitors=tracking.Monitors(),
                         drift=tracking.Drift(), arbiter=rebased(state.arbiter, t))
     drift = tracking.drifted(state.drift, inputs.odometry)
@@ -135,7 +154,7 @@ def perceived(
         signs=doppler_sign.scored(state.signs, inputs.radar, history, config),
         monitors=tracking.watched(state.monitors, tracker, ultrasonics, history, t, config, state.ahead),
         driver=driver, requested=_requested(state.requested, inputs, driver),
-        control=(*state.control, *inputs.control)[-2:],
+        control=(*state.control, *inputs.control)[-2:], room=inputs.room[-1] if inputs.room else state.room,
     )  # fmt: skip
     state = _with_plans(state, inputs.plans, ego, config)
     doubts = (*tracking.findings(state.monitors, ultrasonics, t, config), *_watched(state, ego, config),
@@ -248,10 +267,9 @@ def _decide(
         state = replace(state, arbiter=arbiter)
         return state, _blind_decision(state, inputs, trust, t, config)
     state, trust = _with_admissible(state, trust, ego, t, config)
-    path, source = judged_path(state, ego, trust, config)
-    situation = situated(state, ego, path, source, trust, t, config)
+    state, source, situation, assessment = _judged(state, ego, trust, t, config)
+    path = situation.path
     trust = _with_cover(state, trust, situation, t, config)
-    assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
     sight = policy_watch.compared(state.sight, inputs.objects, assessment.threats, state.tracker.tracks, t, config)
     flags = (state.driver, inputs.release)
     speed = np.nan if trust.severity == Severity.BLIND else _corner(ego, path).speed
@@ -259,6 +277,10 @@ def _decide(
     asked = (max(assessment.demand, state.requested, state.delivery.demand, lost), assessment.sustain)
     arbiter = arbitrate(state.arbiter, *asked, trust.severity, flags, speed, t, config)
     unseen = arbiter.mode.brakes and any(f.code in UNSEEN for f in trust.findings)
+    if arbiter.mode == Mode.EMERGENCY_STOP and assessment.least == Mrm.SHIFT:
+        begun = shifted(path, step_of(assessment.shift, abs(ego.speed), config), ego, float(path.s[-1]))
+        state = replace(state, shift=Shift(begun, assessment.shift))
+        path, source = judged_path(state, ego, trust, config)
     # A stop that began anew each tick at the speed that was heard last would ask its followers for that speed for ever.
     told = fallback.followed(state.told, ego) if unseen and state.told is not None else ego
     way = path if told is ego else judged_path(state, told, trust, config)[0]
@@ -267,6 +289,9 @@ def _decide(
     hardest = fallback.manoeuvre(Mode.EMERGENCY_STOP, config)
     emergency, _ = fallback.stop(way, told, acceleration, hardest, 0.0, config)
     reasons = _reasons(state, arbiter, assessment, trust, lost)
+    if source == "shift" and state.shift is not None and assessment.least != Mrm.SHIFT:
+        under_way = f"SHIFT {told_shift(state.shift.offset)}, into room that is given as free, is under way"
+        reasons = (*reasons, Reason(Code.ENVELOPE, under_way))
     decision = Decision(
         t, arbiter.mode, assessment.verdict, assessment, reasons, trust,
         warn=assessment.verdict > Verdict.SAFE or trust.severity > Severity.OK,
@@ -281,10 +306,65 @@ def _decide(
     )  # fmt: skip
     watching = config.certificate is not None and not state.driver  # otherwise nobody executes what is decided
     delivered = delivery.watched(state.delivery, arbiter.mode, _corner(ego, path).speed, acceleration, t, config)
+    lasts = arbiter.mode.brakes and arbiter.mode != Mode.STANDSTILL
     return replace(state, sight=sight, arbiter=arbiter, acceleration=acceleration, before=state.tracker.tracks,
+                   shift=state.shift if lasts else None,
                    told=command if unseen else None,
                    ahead=tracking.ahead_of(ego, state.tracker.tracks, assessment.threats, config),
                    delivery=delivered if watching else delivery.Delivery()), decision
+
+
+def _judged(
+    state: State, ego: Odometry, trust: Health, t: int, config: Config
+) -> tuple[State, str, Situation, Assessment]:
+    """Return what is judged and how, and where its path is from.
+
+    A shift that has hardly begun and is not free any more becomes another one that is; without one it is given up for
+    good if its way has become worse than the one it leaves, by more than a gap is uncertain.
+    """
+    path, source = judged_path(state, ego, trust, config)
+    situation = situated(state, ego, path, source, trust, t, config)
+    if source == "policy":
+        room, sensors = _free_room(state, path, trust, t, config)
+        situation = replace(situation, room=room, sensors=sensors) if sensors else situation
+    assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
+    judged = state, source, situation, assessment
+    if state.shift is None or source != "shift" or assessment.margin >= EPS:
+        return judged
+    if not _hardly_begun(state.shift, ego, config):
+        return judged
+    other = _judged(replace(state, shift=None), ego, trust, t, config)
+    if other[3].least == Mrm.SHIFT:
+        return other
+    e = config.envelope
+    if not other[3].margin > assessment.margin + e.sigma_k * e.gap_sigma_floor:
+        return judged
+    return replace(state, shift=replace(state.shift, given_up=True)), *other[1:]
+
+
+def _hardly_begun(shift: Shift, ego: Odometry, config: Config) -> bool:
+    """Whether ego is still as good as on the path that the shift leaves."""
+    plan = shift.plan
+    cos, sin = np.cos(plan.yaw[0]), np.sin(plan.yaw[0])
+    aside = float(cos * (ego.y - plan.y[0]) - sin * (ego.x - plan.x[0]))
+    return abs(aside) <= config.corridor.margin
+
+
+def _free_room(
+    state: State, path: Path, trust: Health, t: int, config: Config
+) -> tuple[tuple[float, float], tuple[Sensor, ...]]:
+    """Return how far ego may shift to the left and to the right [m], and the sensors that are to see that it is free.
+
+    Only while everything can be trusted, forward, with a statement no older than a plan may be, once in an MRM.
+    """
+    most, room = config.fallback.shift_max, state.room
+    if most == 0.0 or room is None or state.shift is not None or path.reverse or trust.severity != Severity.OK:
+        return (0.0, 0.0), ()
+    if t - room.t > nanoseconds(config.health.plan_timeout) or not (room.left >= 0.0 and room.right >= 0.0):
+        return (0.0, 0.0), ()
+    well = cover.healthy(state.memory, trust, t, config)
+    healthy = tuple(sensor for name, sensor in config.sensors if name in well)
+    return (min(room.left, most), min(room.right, most)), healthy
 
 
 def _lost(state: State, trust: Health, t: int) -> Mode:
@@ -311,6 +391,9 @@ def judged_path(state: State, ego: Odometry, trust: Health, config: Config) -> t
     needed = float(fallback_distance(v, response, e.acceleration_max, e.assumed_brake, e.assumed_jerk))
     brake = config.expected.comfort_threshold
     reach = max(needed, v * v / (2 * brake), NEAR_REACH) + config.expected.clearance
+    shift = state.shift
+    if shift is not None and not shift.given_up and _on_path(shift.plan, ego, config):
+        return planned_path(shift.plan, ego, config.vehicle, reach, brake), "shift"
     plan = state.validated
     usable = not any(f.source == "plan" for f in trust.findings)
     known = plan if plan is not None and (usable or _on_path(plan, ego, config)) else None
@@ -458,7 +541,7 @@ def _command(
         hold = fallback.along(path, ego, np.array([0.0, fallback.HORIZON]), np.zeros(2), np.zeros(2))
         return hold, -config.fallback.comfort_deceleration, curvature
     before = state.arbiter.mode
-    if assessment.least is not None and mode == Mode.EMERGENCY_STOP:
+    if assessment.least not in (None, Mrm.SHIFT) and mode == Mode.EMERGENCY_STOP:
         return *_least(assessment.least, state, path, followed is not None, present, ego, config), curvature
     if assessment.ease and before.brakes and mode != Mode.UNABLE:
         return *fallback.coast(path, ego, state.acceleration, config), curvature

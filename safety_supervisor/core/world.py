@@ -166,6 +166,15 @@ class SeenObjects:
 
 
 @dataclass(frozen=True, slots=True)
+class FreeRoom:
+    """Room that is given as free beside the body along the whole plan [m], at time `t`. Untrusted: it may be less."""
+
+    t: int
+    left: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
 class Invalid:
     """A message that could not be understood; `source` is its sensor name, or odometry, plan, driver."""
 
@@ -193,6 +202,7 @@ class Inputs:
     control: tuple[ControlCommand, ...] = ()
     heartbeats: tuple[Heartbeat, ...] = ()
     objects: tuple[SeenObjects, ...] = ()
+    room: tuple[FreeRoom, ...] = ()
 
 
 # --- what is believed ----------------------------------------------------------------------------------------------
@@ -332,6 +342,8 @@ class Code(enum.Enum):
     HEARTBEAT_INVALID = "HEARTBEAT_INVALID"
     OBJECTS_INVALID = "OBJECTS_INVALID"
     OBJECTS_FUTURE = "OBJECTS_FUTURE"
+    ROOM_INVALID = "ROOM_INVALID"
+    ROOM_FUTURE = "ROOM_FUTURE"
     POLICY_BLIND = "POLICY_BLIND"
     PLAN_REJECTED = "PLAN_REJECTED"
     EGO_ROLLS_BACK = "EGO_ROLLS_BACK"
@@ -408,15 +420,17 @@ class Mode(enum.IntEnum):
 
 
 class Mrm(enum.IntEnum):
-    """What may be done once a stop is due, from the mildest on; the value is the rank."""
+    """What may be done once a stop is due; the value is the rank, and that of a stop is the value of its mode."""
 
-    PLAN = 0
+    SHIFT = 0
+    """An emergency stop into room beside the path: only what is better than everything else makes this layer steer."""
+    PLAN = 1
     """The policy's own plan goes on."""
-    COAST = 1
+    COAST = 2
     """Let go of the brake."""
-    COMFORT = 2
-    FIRM = 3
-    EMERGENCY = 4
+    COMFORT = 3
+    FIRM = 4
+    EMERGENCY = 5
 
 
 class Verdict(enum.IntEnum):
@@ -491,6 +505,8 @@ class Assessment:
     """Braking would make a miss a hit, or a soft contact a hard one: a stop under way coasts."""
     least: Mrm | None = None
     """What has the least predicted impact, where every MRM leaves the worst-case envelope; None while one stays in."""
+    shift: float = 0.0
+    """Of `least` SHIFT, how far to the left [m]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -506,7 +522,7 @@ class Decision:
     health: Health
     warn: bool
     plan_source: str
-    """"policy", "extrapolation", or "last validated" while the policy's plan is not usable."""
+    """"policy", "extrapolation", "last validated" while the policy's plan is not usable, or "shift"."""
     candidate: int
     """Which of the policy's candidates is judged and passed, 0 the first."""
     command: Plan | None

@@ -8,8 +8,8 @@
       map: odom
       ego: base_link
 
-What a topic is: odometry, twist, imu, plan, control, heartbeat, objects, driver, release, mrm, the name of a sensor, or
-a topic of the vehicle file.
+What a topic is: odometry, twist, imu, plan, control, heartbeat, objects, room, driver, release, mrm, the name of a
+sensor, or a topic of the vehicle file.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def config_topic(config: Config, name: str) -> str:
 def _best(binding: Binding, wanted: str, free: Sequence[Topic], config: Config) -> Topic | None:
     kind = dict(config.sensors)[binding.name].kind if binding.role == "sensor" else binding.role
     found = [t for t in free if plain_type(t.msgtype) in TYPES[kind]]
-    if binding.role in ("driver", "release", "mrm", "heartbeat"):  # a Bool may be anything: only by its name
+    if binding.role in ("driver", "release", "mrm", "heartbeat", "room"):  # a Bool may be anything: only by its name
         found = [t for t in found if _words(wanted) & _words(t.name)]
     return max(found, key=lambda t: (_likeness(t.name, wanted, binding.name), t.count, t.name), default=None)
 

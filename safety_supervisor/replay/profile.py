@@ -116,6 +116,7 @@ def _inputs(topics: Sequence[Topic], mapping: Names, profile: Profile) -> InputT
         odometry=odometry or ("" if twist else default.odometry), twist=twist or default.twist,
         imu=told.get("imu", default.imu), control=told.get("control", default.control),
         heartbeat=told.get("heartbeat", default.heartbeat), objects=told.get("objects", default.objects),
+        room=told.get("room", default.room),
         plan=plan or default.plan, plan_expected=plan is not None, driver=driver,
     )  # fmt: skip
 

@@ -99,6 +99,7 @@ def _vehicle(config: Config, settings: Settings) -> list[Source]:
         ("heartbeat", inputs.heartbeat, HEARTBEAT_TYPES[settings.heartbeat_type], bool(inputs.heartbeat),
          "heartbeat_type"),
         ("objects", inputs.objects, OBJECT_TYPES[settings.objects_type], False, "objects_type"),
+        ("room", inputs.room, "std_msgs/msg/Float64MultiArray", False, "inputs.room"),
         ("driver", listened, driver, False, "driver_type"),
     ]
     timeouts = {"odometry": config.health.odometry_timeout, "plan": config.health.plan_timeout,

@@ -15,13 +15,14 @@ from safety_supervisor.core.assessment.cut_in import foreseen
 from safety_supervisor.core.assessment.manoeuvres import NONE, Choice, chosen
 from safety_supervisor.core.assessment.objects import Objects, heard, objects_of
 from safety_supervisor.core.assessment.rating import Rated, may_reach, rate, rate_present, sustain
+from safety_supervisor.core.assessment.room import free_shift
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, NOMINAL, Situation
-from safety_supervisor.core.assessment.threats import decisive, explain, lead_of, threats_of
+from safety_supervisor.core.assessment.threats import decisive, explain, lead_of, threats_of, told_shift
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.world import Arc, Assessment, Code, Floats, Ints, Mode, Mrm, Reason, Threat, Tracks, Verdict
 
 __all__ = ["RULES", "VERDICT", "Choice", "Objects", "Rated", "Situation", "assess", "chosen", "foreseen",
-           "objects_of", "rate", "rate_present"]
+           "objects_of", "rate", "rate_present", "told_shift"]
 
 VERDICT = {
     Mode.NOMINAL: Verdict.SAFE,
@@ -49,7 +50,8 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
         found, margins["extrapolation"], beside = _present_threats(objects, rated, tracks, arcs, situation, config)
         threats += found
     cap, reasons = caps(objects, rated, situation, margins, config)
-    choice = chosen(objects, rated, beside, situation, config, alone, 1)
+    shift = free_shift(objects, rated, arcs, situation, config)
+    choice = chosen(objects, rated, beside, situation, config, alone, 1, shift != 0.0)
     stop, option = Mode(int(choice.stop[0])), int(choice.least[0])
     asked = max([r for r, _ in reasons] + [t.demand for t in threats], default=Mode.NOMINAL)
     demand = max(asked, stop)
@@ -58,6 +60,8 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     told = [explain(t) for t in sorted(threats, key=lambda t: (-t.demand, t.margin)) if t.demand > Mode.NOMINAL]
     if option != NONE:
         what = f"every stop leaves the envelope, {Mrm(option).name} has the least predicted impact"
+        if option == Mrm.SHIFT:
+            what = f"every stop on the path leads to contact, SHIFT {told_shift(shift)} does not"
         reasons.insert(0, (asked, Reason(Code.ENVELOPE, what)))
     worst = decisive(threats)
     smaller = float(np.minimum(margins["longitudinal"], margins["near_field"]))
@@ -66,6 +70,7 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
         worst.track if worst else None, lead_of(objects, rated, tracks, config),
         (*told, *(reason for _, reason in reasons)), tuple(threats), cap,
         bool(eases[0]) and demand < Mode.COMFORT_STOP, None if option == NONE else Mrm(option),
+        shift if option == Mrm.SHIFT else 0.0,
     )  # fmt: skip
 
 

@@ -46,9 +46,12 @@ class Choice:
 
 
 def chosen(
-    o: Objects, rated: Rated, beside: Beside | None, situation: Situation, config: Config, owner: Ints, owners: int
-) -> Choice:
-    """Return what is to be done; `beside` is what ego's present course leads into, rows are those of `owner` (N,)."""
+    o: Objects, rated: Rated, beside: Beside | None, situation: Situation, config: Config, owner: Ints, owners: int,
+    shift: bool = False,
+) -> Choice:  # fmt: skip
+    """Return what is to be done; `beside` is what ego's present course leads into, rows are those of `owner` (N,), and
+    `shift` says whether one is free.
+    """
     demand, breached = np.full(owners, NOMINAL), np.zeros(owners, np.bool_)
     for asked, margin in _parts(rated, beside):
         np.maximum.at(demand, owner, asked)
@@ -60,15 +63,16 @@ def chosen(
     inside = np.zeros((len(Mrm), owners), np.bool_)
     inside[Mrm.EMERGENCY] = ~breached
     for mode in MILDER:
-        inside[_option(mode)] = ~breached & _stays(mode, o, rated, situation, config, owner, owners)
-    impact = behind = np.zeros(inside.shape)
+        inside[mode] = ~breached & _stays(mode, o, rated, situation, config, owner, owners)
+    impact, behind = np.zeros(inside.shape), np.zeros(inside.shape)
     if breached.any():
         courses = _courses(situation, config)
-        impact = _impacts(o, rated, beside, courses, situation, config, owner, owners)
-        behind = _behind(o, rated, courses, situation, config, owner, owners)
-    option = select(inside, impact, floor - (COMFORT_STOP - Mrm.COMFORT), behind)
+        impact[Mrm.SHIFT] = 0.0 if shift else np.inf
+        impact[Mrm.PLAN :] = _impacts(o, rated, beside, courses, situation, config, owner, owners)
+        behind[Mrm.PLAN :] = _behind(o, rated, courses, situation, config, owner, owners)
+    option = select(inside, impact, floor, behind)
     due = floor >= COMFORT_STOP
-    stop = np.where(due & ~breached & (option > floor - 1), option + 1, demand)
+    stop = np.where(due & ~breached & (option > floor), option, demand)
     return Choice(np.maximum(stop, demand), np.where(breached & (option < Mrm.EMERGENCY), option, none))
 
 
@@ -76,10 +80,6 @@ def _parts(rated: Rated, beside: Beside | None) -> Iterator[Beside]:
     yield rated.demand, rated.margin
     if beside is not None:
         yield beside
-
-
-def _option(mode: Mode) -> Mrm:
-    return Mrm(mode - (Mode.COMFORT_STOP - Mrm.COMFORT))
 
 
 def _course(mode: Mode, times: Floats, situation: Situation, config: Config) -> tuple[Floats, Floats]:
@@ -112,7 +112,7 @@ def _stays(
 
 
 def _courses(situation: Situation, config: Config) -> tuple[foresight.Course, ...]:
-    """Return ego's course of each option, in the order of `world.Mrm`."""
+    """Return ego's course of each option along its path, from PLAN on in the order of `world.Mrm`."""
     v, jerk, delay = abs(situation.ego.speed), config.fallback.emergency_jerk, config.timing.actuation_delay
     coast = foresight.two_phases(v, situation.braked, 0.0, 0.0, 0.0, jerk, delay)
     stops = [foresight.Course(*(x[None] for x in _course(mode, foresight.TIMES, situation, config)))
@@ -135,7 +135,7 @@ def _impacts(
         broken = (asked >= EMERGENCY_STOP) & ~(margin >= EPS)
         np.logical_or.at(unknown, owner, broken & ~(counts & rated.met.hit))
     if unknown.all() or not counts.any():
-        return np.zeros((len(Mrm), owners))
+        return np.zeros((len(courses), owners))
     body = (path.front, path.rear, config.vehicle.width / 2)
     movers = movers_of(o, rated, situation, config).take(counts)
     costs = foresight.contact_costs(movers, courses, body)

@@ -210,7 +210,7 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
     reach_in = np.where(flank, min(c.flank_prediction, c.lateral_prediction), c.lateral_prediction)
     reach_in = np.where(o.near | (o.hits < c.lateral_hits), 0.0, reach_in)
     lateral = Lateral(c.lateral_sigma_k, c.lateral_speed_sigma_k, c.lateral_speed_sigma_max)
-    met = _meets(o, o.slack, reach_in, lateral, path, ego, config)
+    met = meets(o, o.slack, reach_in, lateral, path, ego, config)
     coming = met.hit & (met.along < -config.tracking.moving_speed) & ~o.near & o.sound
     if coming.any():
         k = c.oncoming_sigma_k
@@ -218,7 +218,7 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
         narrow = np.maximum(o.slack - k * met.lateral_sigma, core)[coming]
         lateral = Lateral(-k, max(k, c.lateral_speed_sigma_k), c.lateral_speed_sigma_max)
         swerves = np.where(_bends(o, met, path), 0.0, reach_in)[coming]
-        surely = _meets(o.take(coming), narrow, swerves, lateral, path, ego, config)
+        surely = meets(o.take(coming), narrow, swerves, lateral, path, ego, config)
         gap = met.gap.copy()
         gap[np.flatnonzero(coming)[~surely.hit]] = np.inf
         met = replace(met, gap=gap)
@@ -226,9 +226,12 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
     return met if np.count_nonzero(o.sound) == len(o.sound) else replace(met, gap=np.where(o.sound, met.gap, np.nan))
 
 
-def _meets(
+def meets(
     o: Objects, slack: Floats, reach_in: Floats, lateral: Lateral, path: Path, ego: Odometry, config: Config
 ) -> Contacts:
+    """Return where the corridor meets each row: `slack` (N,) [m] beside the body, more where it is known badly, and
+    `reach_in` (N,) [s] of its motion, as far as `lateral` believes them.
+    """
     half, moves = config.vehicle.width / 2, config.tracking.moving_speed
     stays = o.velocity[:, 0] * o.velocity[:, 0] + o.velocity[:, 1] * o.velocity[:, 1] <= moves * moves
     flank = np.where(stays, config.near_field.lateral_margin, -np.inf)

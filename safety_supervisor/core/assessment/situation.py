@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from safety_supervisor.core.config import Config, Envelope
+from safety_supervisor.core.config import Config, Envelope, Sensor
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.geometry import Path
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
@@ -48,6 +48,10 @@ class Situation:
     """Ego stands and its plan turns on the spot: it is enough not to begin, no emergency."""
     under_way: int = NOMINAL
     """Mode of the stop under way, NOMINAL without one."""
+    room: tuple[float, float] = (0.0, 0.0)
+    """How far ego may shift to the left and to the right [m]; 0 where no room is given."""
+    sensors: tuple[Sensor, ...] = ()
+    """Healthy sensors, named where there is room."""
 
 
 def known_reach(path: Path, situation: Situation, config: Config) -> float:

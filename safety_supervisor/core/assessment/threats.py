@@ -89,3 +89,8 @@ def explain(threat: Threat) -> Reason:
         Code.CUT_IN: f"comes from {abs(threat.lateral):.1f} m beside into the way, braking later would be too late",
     }[threat.code]
     return Reason(threat.code, f"{where}: {why}", threat.track)
+
+
+def told_shift(offset: float) -> str:
+    """Return a shift [m, positive to the left] in words."""
+    return f"of {abs(offset):.2f} m to the {'left' if offset > 0 else 'right'}"
