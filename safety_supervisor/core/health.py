@@ -191,9 +191,9 @@ class _Gate:
             return self.refuse(scan.sensor, Code[f"{self.family(scan.sensor)}_INVALID"], why)
         if not self.takes(scan.sensor, scan.t, _content(scan), self._frozen_time):
             return False
-        # What is frozen would move along with ego: tracks coast rather than follow it.
-        source = self.sources[scan.sensor]
-        return not source.frozen and seconds(self._t - source.changed) <= self._frozen_time
+        # What is frozen would move along with ego: tracks coast rather than follow it. What changes again is heard at
+        # once, although its sensor has yet to prove that it is alive.
+        return seconds(self._t - self.sources[scan.sensor].changed) <= self._frozen_time
 
     def takes_ping(self, ping: RangeReading) -> bool:
         if self.kinds[ping.sensor] != "ultrasonic":
