@@ -234,6 +234,7 @@ def test_a_radar_that_goes_blind_to_what_it_knew_is_answered_by_a_stop(fault, st
     [
         ("radar_front", "radar", "freeze", "standing object, fault long before", "RADAR_FROZEN"),
         ("plan", "plan", "freeze", "lateral hazard", "PLAN_OFF_EGO"),
+        ("plan", "plan", "freeze", "nothing to brake for", "PLAN_OFF_EGO"),
         ("plan", "plan", "freeze", "wall in the near field", "PLAN_FROZEN"),
         ("odometry", "odometry", "bias-2m/s", "vulnerable road user", "ODOMETRY_CONTRADICTED"),
     ],

@@ -285,7 +285,9 @@ def _decide(
     told = fallback.followed(state.told, ego) if unseen and state.told is not None else ego
     way = path if told is ego else judged_path(state, told, trust, config)[0]
     told = _corner(told, way)
-    command, acceleration, curvature = _command(state, arbiter.mode, assessment, way, source, told, config)
+    # A stop that the inputs ask for is not eased: without them nobody knows how far the way ahead is one.
+    eased = assessment if TRUST[trust.severity] < Mode.COMFORT_STOP else replace(assessment, ease=False)
+    command, acceleration, curvature = _command(state, arbiter.mode, eased, way, source, told, config)
     hardest = fallback.manoeuvre(Mode.EMERGENCY_STOP, config)
     emergency, _ = fallback.stop(way, told, acceleration, hardest, 0.0, config)
     reasons = _reasons(state, arbiter, assessment, trust, lost)
