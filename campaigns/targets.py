@@ -265,6 +265,7 @@ LAYOUTS: dict[str, Any] = {
     "vision_msgs/Detection3DArray": {"header": HEADER, "detections": [{"bbox": {"center": POSE}}]},
     "std_msgs/Bool": {"data": "n"},
     "std_msgs/UInt8": {"data": "n"},
+    "std_msgs/Float64MultiArray": {"data": ["n"]},
     "std_msgs/Empty": {},
     "sensor_msgs/Range": {"header": HEADER, "min_range": "n", "max_range": "n", "range": "n"},
     "sensor_msgs/PointCloud2": {

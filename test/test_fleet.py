@@ -165,8 +165,9 @@ def test_a_stop_is_timed_until_ego_stands(tmp_path):
     messages = []
     for i in range(200):
         t = START + i * 20_000_000
-        speed = max(10.0 - 5.0 * max(i * 0.02 - 1.0, 0.0), 0.0)
-        messages.append(("/vehicle/odometry", recordings.ODOMETRY, t, recordings.odometry(t, 0.0, speed)))
+        braked = min(max(i * 0.02 - 1.0, 0.0), 2.0)
+        x, speed = 10.0 * min(i * 0.02, 3.0) - 2.5 * braked * braked, 10.0 - 5.0 * braked
+        messages.append(("/vehicle/odometry", recordings.ODOMETRY, t, recordings.odometry(t, x, speed)))
         if i % 5 == 0:
             messages.append(("/radar/front/tracks", recordings.TRACKS, t, recordings.tracks(t, (90.0, 0.0, 0.0))))
     for i in range(0, 50, 5):

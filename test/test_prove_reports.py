@@ -50,6 +50,7 @@ def reports():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # whoever comes first proves every claim in one process
 def test_the_ledger_is_true(reports):
     fresh = ledger.text(vehicle_file.load(CAR), reports)
     renew = "safety-supervisor prove --config config/passenger_car.yaml --second-solver --ledger proofs/LEDGER.md"
@@ -57,6 +58,7 @@ def test_the_ledger_is_true(reports):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_safety_case_is_true(reports, tmp_path):
     copy = tmp_path / "case.md"
     text = SAFETY_CASE.read_text(encoding="utf-8")
