@@ -94,9 +94,9 @@ def planned_path(plan: Plan, ego: Odometry, vehicle: Vehicle, reach: float, brak
         keep = np.concatenate([[True], step > 0])
         points = tuple(column[keep] for column in points)
     x, y, h = _poses(grid, *points[:4])
-    finer = float(np.abs(h[1:] - h[:-1]).max()) / TURN
-    if finer > 1.0:
-        grid = _grid(float(grid[-1]), math.ceil(min(finer, FINEST)) * SAMPLES)
+    finer = _finer(grid, float(np.abs(h[1:] - h[:-1]).max()))
+    if finer is not grid:
+        grid = finer
         x, y, h = _poses(grid, *points[:4])
     time = np.interp(grid, points[0], points[4], right=np.inf)
     speed = np.interp(grid, s, np.abs(plan.speed))
@@ -110,6 +110,12 @@ def _grid(length: float, samples: int = SAMPLES) -> Floats:
     grid = ORDINALS[:samples] * (length / (samples - 1))
     grid[-1] = length
     return grid
+
+
+def _finer(grid: Floats, turn: float) -> Floats:
+    """Return a grid with more samples where its path turns by `turn` [rad] between two, itself where that is little."""
+    more = turn / TURN
+    return _grid(float(grid[-1]), math.ceil(min(more, FINEST)) * SAMPLES) if more > 1.0 else grid
 
 
 def _ends(vehicle: Vehicle, reverse: bool) -> tuple[float, float]:
@@ -152,9 +158,7 @@ def turned_path(plan: Plan | None, ego: Odometry, rate: float, vehicle: Vehicle,
         length = radius * float(turned.max(initial=0.0))
         ends = len(turned) > 1 and bool(turned[-1] - turned[-2] < MIN_STEP)
     grid = _grid(max(length, reach))
-    finer = float(grid[1]) / radius / TURN
-    if finer > 1.0:
-        grid = _grid(float(grid[-1]), math.ceil(min(finer, FINEST)) * SAMPLES)
+    grid = _finer(grid, float(grid[1]) / radius)
     still, corner = np.zeros(len(grid)), abs(rate) * radius
     time = np.where(grid <= length, grid / max(corner, 1e-6), np.inf)
     speed = np.where(ends & (grid > length), 0.0, corner)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safety_supervisor.core.assessment.objects import Objects
+from safety_supervisor.core.assessment.objects import Objects, half_width
 from safety_supervisor.core.assessment.situation import Situation, cap_for, ego_speed
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.envelopes import EPS, crossing_margin, lateral_margin
@@ -47,7 +47,7 @@ def crossing(
     margin, cap = np.full(len(o.row), np.inf), np.full(len(o.row), np.inf)
     e, timing = situation.envelope, config.timing
     v, a = ego_speed(situation, config), situation.acceleration
-    age, half = o.age[rows], (o.slack - config.corridor.margin)[rows]
+    age, half = o.age[rows], half_width(o, config)[rows]
     response = age + timing.commit + timing.actuation_delay
     toward, unsure = _toward(o, met, path, rows)
     side_speed = toward + e.sigma_k * unsure
@@ -77,7 +77,7 @@ def abreast(o: Objects, met: Contacts, path: Path, situation: Situation, config:
         return float("inf")
     toward, unsure = _toward(o, met, path, rows)
     away = -(toward + config.envelope.sigma_k * unsure)
-    gap = _aside(met, (o.slack - c.margin)[rows], rows, config)
+    gap = _aside(met, half_width(o, config)[rows], rows, config)
     response = o.age[rows] + timing.commit + timing.actuation_delay
     return float(lateral_margin(gap, 0.0, away, response, config.envelope).min())
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safety_supervisor.core.assessment.objects import AGREES, Objects
+from safety_supervisor.core.assessment.objects import AGREES, Objects, half_width
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import Contacts
 from safety_supervisor.core.world import Bools, Floats, Ints
@@ -48,7 +48,7 @@ class Bodies:
 def bodies_of(o: Objects, met: Contacts, config: Config, owner: Ints) -> Bodies:
     """Return the bodies of all rows; only rows of one `owner` (N,) are in one world."""
     a, sigma = config.authority, met.sideways_sigma
-    alone = Bodies(met.offset, o.slack - config.corridor.margin, met.station, met.sideways, sigma)
+    alone = Bodies(met.offset, half_width(o, config), met.station, met.sideways, sigma)
     part = ~o.near & o.sound & ~o.suspect & ~o.static & (o.existence >= a.stop) & (sigma > KNOWN)
     rows = part.nonzero()[0]
     if len(rows) < 2:

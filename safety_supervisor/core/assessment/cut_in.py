@@ -9,7 +9,7 @@ import numpy as np
 
 from safety_supervisor.core import foresight
 from safety_supervisor.core.assessment.bodies import LENGTH, Bodies, bodies_of
-from safety_supervisor.core.assessment.objects import Objects
+from safety_supervisor.core.assessment.objects import Objects, half_width
 from safety_supervisor.core.assessment.rating import CODES, Rated, may_reach
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, NOMINAL, Situation
 from safety_supervisor.core.config import Config
@@ -36,18 +36,19 @@ def foreseen(
     braking under way does harm now. Rows of one `owner` (N,) are judged together: one for a vehicle, one for each of
     many simulated worlds.
     """
-    c, a, path = config.corridor, config.authority, situation.path
+    a, path = config.authority, situation.path
     if path.radius:  # nobody is ahead of, beside or behind a body that turns on the spot
         return rated, np.zeros(owners, np.bool_)
     met, half = rated.met, config.vehicle.width / 2
-    width = o.slack - c.margin
+    width = half_width(o, config)
     beside = np.abs(met.offset) > half + width
     counts = ~o.near & o.sound & ~o.suspect & (o.existence >= a.stop) & (o.hits >= a.hits)
     counts &= met.along > -config.tracking.moving_speed
     counts &= (met.station - path.front <= np.where(o.static, a.static_range, rated.reach))
     coming = counts & beside & (met.drift * met.offset < 0)
-    if np.count_nonzero(coming):  # a reflection that slides along a body that does not come is nobody's coming
-        coming &= bodies_of(o, met, config, owner).sideways * met.offset < 0
+    body = bodies_of(o, met, config, owner) if np.count_nonzero(coming) else None
+    if body is not None:  # a reflection that slides along a body that does not come is nobody's coming
+        coming &= body.sideways * met.offset < 0
     # Who is behind asks for nothing; but who comes into the way behind ego, or has just been passed there, runs into
     # it if it brakes on. A follower will brake too.
     behind = met.station < -path.rear
@@ -56,7 +57,7 @@ def foreseen(
     counts &= ~behind | coming
     late = ~behind & _stirred(o, rated, coming, situation, config, owner, owners)
     if np.count_nonzero(late):
-        late = _too_late(o, rated, late, situation, config, owner)
+        late = _too_late(o, rated, late, body, situation, config, owner)
     if not np.count_nonzero(coming | late):
         return rated, np.zeros(owners, np.bool_)
     movers = movers_of(o, rated, situation, config).take(counts)
@@ -87,8 +88,7 @@ def movers_of(o: Objects, rated: Rated, situation: Situation, config: Config) ->
     met, path = rated.met, situation.path
     near = np.argmin(np.abs(path.s - met.station[:, None]), axis=1)
     gain = np.cos(path.heading[near]) * o.trend[:, 1] - np.sin(path.heading[near]) * o.trend[:, 0]
-    width = o.slack - config.corridor.margin
-    return foresight.Movers(met.station, met.offset, met.along, met.drift, gain, width)
+    return foresight.Movers(met.station, met.offset, met.along, met.drift, gain, half_width(o, config))
 
 
 def _stirred(
@@ -103,7 +103,9 @@ def _stirred(
     return np.asarray((np.bincount(owner[asks], minlength=owners) > 0)[owner])
 
 
-def _too_late(o: Objects, rated: Rated, ahead: Bools, situation: Situation, config: Config, owner: Ints) -> Bools:
+def _too_late(
+    o: Objects, rated: Rated, ahead: Bools, body: Bodies | None, situation: Situation, config: Config, owner: Ints
+) -> Bools:
     """Tell in front of which traffic beside the way it is too late to brake (N,): ego gets past its rear anyway.
 
     It is past before the body is in the way, or it is not; braking does not make it fall behind, only pass later. Nor
@@ -115,7 +117,7 @@ def _too_late(o: Objects, rated: Rated, ahead: Bools, situation: Situation, conf
     late &= met.station - LENGTH <= soon
     if not np.count_nonzero(late):
         return late
-    body = bodies_of(o, met, config, owner)
+    body = bodies_of(o, met, config, owner) if body is None else body
     late &= (body.rear <= soon) & (np.abs(body.offset) > config.vehicle.width / 2 + body.half_width)
     rows = late.nonzero()[0]
     brake = _course(situation, config, _full(situation, config), _full(situation, config), 0.0)

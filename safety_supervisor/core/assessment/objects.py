@@ -102,6 +102,11 @@ class Objects:
         )  # fmt: skip
 
 
+def half_width(o: Objects, config: Config) -> Floats:
+    """Return the presumed half extent (N,) [m] of each row across the path."""
+    return o.slack - config.corridor.margin
+
+
 def heard(tracks: Tracks, config: Config) -> Tracks:
     """Return the tracks that may demand anything at all; one with a broken number is always heard."""
     a = config.authority
@@ -125,9 +130,8 @@ def objects_of(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, conf
     sigma_k = 0.0 if situation.path.radius else config.envelope.sigma_k
     rows, points, approach = [np.arange(len(tracks))], [place], [np.zeros(len(tracks))]
     for i, arc in enumerate(arcs):
-        if _counts(arc) and abs(ego.speed) <= near.speed_max:
-            low = arc.range - sigma_k * arc.range_sigma if arc.echo is Echo.OBJECT else 0.0
-            points.append(arc_points(arc, ego, max(low, 0.0)))
+        if counts(arc) and abs(ego.speed) <= near.speed_max:
+            points.append(echo_points(arc, ego, sigma_k))
             rows.append(np.full(len(points[-1]), -1 - i))
             approach.append(np.full(len(points[-1]), _approach(arc, situation, near.approach_noise)))
     n = sum(map(len, points)) - len(tracks)
@@ -190,8 +194,15 @@ def _approach(arc: Arc, situation: Situation, noise: float) -> float:
     return 0.0 if own <= noise else own  # written so that NaN is kept
 
 
-def _counts(arc: Arc) -> bool:
+def counts(arc: Arc) -> bool:
+    """Whether an arc stands for an object."""
     return arc.confirmed and arc.echo in (Echo.OBJECT, Echo.TOO_CLOSE)
+
+
+def echo_points(arc: Arc, ego: Odometry, sigma_k: float) -> Floats:
+    """Return points (K, 2) in odom where an echo may be from, at the near end of its interval."""
+    low = arc.range - sigma_k * arc.range_sigma if arc.echo is Echo.OBJECT else 0.0
+    return arc_points(arc, ego, max(low, 0.0))
 
 
 def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> Contacts:

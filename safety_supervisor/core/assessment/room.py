@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from safety_supervisor.core.assessment.objects import Objects, corridor_contacts, meets
+from safety_supervisor.core.assessment.objects import Objects, corridor_contacts, counts, echo_points, half_width, meets
 from safety_supervisor.core.assessment.rating import Rated, worst_case
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, Situation
 from safety_supervisor.core.config import Config, Sensor
 from safety_supervisor.core.envelopes import EPS
 from safety_supervisor.core.fallback import brake_left, course, lateral_left
-from safety_supervisor.core.geometry import Contacts, Lateral, Path, arc_points, planned_path, slopes
+from safety_supervisor.core.geometry import Contacts, Lateral, Path, planned_path, slopes
 from safety_supervisor.core.shift import Step, shifted, step_of, swept
-from safety_supervisor.core.world import Arc, Bools, Echo, Floats, Odometry
+from safety_supervisor.core.world import Arc, Bools, Floats, Odometry
 
 TRIES, WIDER = 3, 0.25
 """Shifts that are tried to each side, and by how much the next one is wider [m]."""
@@ -74,7 +74,7 @@ def _offsets(place: Floats, reach: Floats, situation: Situation, config: Config)
 def _reach(o: Objects, met: Contacts, config: Config) -> Floats:
     """Return how far (N,) [m] a row may reach to either side of its reflection, with the lateral gap to keep."""
     c = config.corridor
-    return np.asarray(o.slack - c.margin + np.maximum(c.margin, config.envelope.sigma_k * met.lateral_sigma))
+    return np.asarray(half_width(o, config) + np.maximum(c.margin, config.envelope.sigma_k * met.lateral_sigma))
 
 
 def _way(step: Step, situation: Situation, config: Config) -> Way | None:
@@ -146,10 +146,9 @@ def _echoes(step: Step, arcs: tuple[Arc, ...], config: Config) -> bool:
     side, half = (1.0 if step.offset > 0 else -1.0), config.vehicle.width / 2
     edge = half + abs(step.offset) + config.near_field.lateral_margin
     for arc in arcs:
-        if not arc.confirmed or arc.echo not in (Echo.OBJECT, Echo.TOO_CLOSE):
+        if not counts(arc):
             continue
-        low = arc.range - config.envelope.sigma_k * arc.range_sigma if arc.echo is Echo.OBJECT else 0.0
-        x, y = arc_points(arc, AT_ORIGIN, max(low, 0.0)).T
+        x, y = echo_points(arc, AT_ORIGIN, config.envelope.sigma_k).T
         # Written so that NaN counts as an echo.
         if not ((x < -config.vehicle.rear) | (side * y < 0.0) | (side * y > edge)).all():
             return True
