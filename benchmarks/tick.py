@@ -30,6 +30,7 @@ import numpy as np
 
 from safety_supervisor.core import supervisor
 from safety_supervisor.core.config import Config, Sensor, with_values
+from safety_supervisor.core.supervisor import judgement
 from safety_supervisor.core.world import Inputs, Odometry, Plan, RadarScan, RangeReading, Tracks, nanoseconds
 
 PERIOD, SENSOR_PERIOD, PLAN_PERIOD = nanoseconds(0.02), nanoseconds(0.05), nanoseconds(0.1)
@@ -163,7 +164,7 @@ def stream(config: Config, seconds: float) -> tuple[dict[str, Any], supervisor.S
 def assessment(config: Config, state: supervisor.State) -> dict[str, Any]:
     """Return the times of `assess` for 60 tracks and a plan of 80 steps."""
     situations: list[Any] = []
-    kept = supervisor.assess
+    kept = judgement.assess
 
     def spy(*args: Any) -> Any:
         situations.append(args)
@@ -172,11 +173,11 @@ def assessment(config: Config, state: supervisor.State) -> dict[str, Any]:
     t = state.memory.tick + PERIOD if state.memory.tick is not None else START
     x = SPEED * (t - START) / 1e9
     arrived = Inputs(odometry=(Odometry(t, x, 0.0, 0.0, SPEED, 0.0),), plans=(plan(t, x),))
-    supervisor.assess = spy  # the situation that a tick makes is what is judged
+    judgement.assess = spy  # the situation that a tick makes is what is judged
     try:
         supervisor.step(state, arrived, t, config)
     finally:
-        supervisor.assess = kept
+        judgement.assess = kept
     tracks, arcs, situation, by = situations[0]
     rows = np.argsort(-tracks.existence, kind="stable")[:OBJECTS]
     chosen = replace(tracks.take(np.sort(rows)), existence=np.full(len(rows), 0.99999))

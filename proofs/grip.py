@@ -101,7 +101,7 @@ def monotone(world):
 @claim(
     "GRIP-4",
     "In a bend the command keeps to the ramp that the envelope then assumes: both are cut to what the bend leaves.",
-    basis="FALL-5 with the brakes of core/supervisor.py: assumed_brake and the command are at most grip_left",
+    basis="FALL-5 with the brakes of core/supervisor/command.py: assumed_brake and the command are at most grip_left",
     scopes=(VEHICLE,),
     controls={
         "only the command is cut": {"assume_cut": False},

@@ -47,7 +47,7 @@ def tick(world, command):
 @claim(
     "STOP-1",
     "Deceleration floor: a tick brakes no less than the last one, less only if the road leaves less.",
-    basis="the floor of core/supervisor.py is the last command, or the policy's own braking at the start of a stop",
+    basis="the floor of core/supervisor/command.py: the last command, or the policy's own braking when a stop starts",
     controls={
         "no floor": {"command": without_floor},
         "the ramp starts anew": {"command": from_zero},

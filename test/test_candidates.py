@@ -10,8 +10,8 @@ import pytest
 from builders import FRONT, Drive, T, config, ego, plan
 
 from safety_supervisor import messages
-from safety_supervisor.core import supervisor
 from safety_supervisor.core.config import ConfigError
+from safety_supervisor.core.supervisor import plans
 from safety_supervisor.core.world import Code, Mode, Plan
 
 CONFIG = config({"inputs.candidates": "policy/second, policy/third"})
@@ -102,9 +102,9 @@ def test_candidates_have_topics_of_their_own_and_their_place_in_the_order():
 
 def test_an_older_candidate_does_not_take_the_place_of_a_newer_one():
     newer, older = replace(plan(t=T), candidate=2), replace(plan(t=T - 10**8), candidate=2)
-    known = supervisor._with_candidate((), newer, ego(), CONFIG)
-    assert supervisor._with_candidate(known, older, ego(), CONFIG) == known
-    assert supervisor._with_candidate(known, replace(newer, t=T + 1), ego(t=T + 1), CONFIG)[0][0].t == T + 1
+    known = plans._with_candidate((), newer, ego(), CONFIG)
+    assert plans._with_candidate(known, older, ego(), CONFIG) == known
+    assert plans._with_candidate(known, replace(newer, t=T + 1), ego(t=T + 1), CONFIG)[0][0].t == T + 1
 
 
 def test_a_candidate_that_repeats_itself_while_ego_moves_is_not_passed():

@@ -12,7 +12,7 @@ from builders import CONFIG, RADAR, T, config, ego, plan, situation, straight_pa
 from safety_supervisor.core import fallback, supervisor
 from safety_supervisor.core.assessment import assess
 from safety_supervisor.core.config import ConfigError, aliases, from_mapping
-from safety_supervisor.core.supervisor import State
+from safety_supervisor.core.supervisor import State, command, plans
 from safety_supervisor.core.tracking import EgoHistory
 from safety_supervisor.core.tracking.existence import in_view
 from safety_supervisor.core.tracking.trust import Fit, RadarTrust, judged
@@ -52,7 +52,7 @@ def test_a_stop_under_way_lets_go_when_braking_would_make_a_miss_a_hit():
     state = replace(state, arbiter=replace(state.arbiter, mode=Mode.FIRM_STOP))
     held = assess(Tracks(), (), situation(), CONFIG)
     for assessment, wanted in ((replace(held, ease=True), -6.0 + JERK * PERIOD), (held, -6.0)):
-        made, acceleration, _ = supervisor._command(
+        made, acceleration, _ = command.commanded(
             state, Mode.FIRM_STOP, assessment, straight_path(), "policy", ego(), CONFIG)
         assert made is not None
         assert (acceleration > -6.0 + 1e-9) is bool(assessment.ease)
@@ -62,14 +62,14 @@ def test_a_stop_under_way_lets_go_when_braking_would_make_a_miss_a_hit():
 
 def test_a_plan_that_is_overtaken_by_a_newer_one_is_not_used():
     newer, older = plan(), plan(t=T - 100_000_000)
-    state = supervisor._with_plans(State(), (newer, older), ego(), CONFIG)
+    state = plans.with_plans(State(), (newer, older), ego(), CONFIG)
     assert state.plan is newer
-    assert supervisor._with_plans(State(), (older, newer), ego(), CONFIG).plan is newer
+    assert plans.with_plans(State(), (older, newer), ego(), CONFIG).plan is newer
 
 
 def test_without_a_plan_nothing_of_the_policy_is_admissible():
     state = replace(State(), ego=EgoHistory().updated((ego(),)))
-    assert not supervisor._admissible(state, WELL, ego(), T, CONFIG)
+    assert not plans._admissible(state, WELL, ego(), T, CONFIG)
 
 
 def test_a_radar_that_sees_all_round_has_no_edge_of_view():

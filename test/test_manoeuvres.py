@@ -10,10 +10,11 @@ from builders import CONFIG, FRONT, Drive, ego, lead, plan, situation, straight_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safety_supervisor.core import fallback, supervisor
+from safety_supervisor.core import fallback
 from safety_supervisor.core.arbitration import select
 from safety_supervisor.core.assessment import assess
 from safety_supervisor.core.envelopes import EPS, path_margin, upper_speed
+from safety_supervisor.core.supervisor import command, judgement
 from safety_supervisor.core.world import Mode, Mrm, Tracks
 
 E, F, TIMING = CONFIG.envelope, CONFIG.fallback, CONFIG.timing
@@ -109,7 +110,7 @@ def test_what_has_the_least_impact_is_what_is_commanded(option, most):
     path, follows = straight_path(20.0), True
     now = -7.0
     for _ in range(60):
-        made, now = supervisor._least(option, replace(state, acceleration=now), path, follows, 0.0, ego(20.0), CONFIG)
+        made, now = command._least(option, replace(state, acceleration=now), path, follows, 0.0, ego(20.0), CONFIG)
     assert now == pytest.approx(most, abs=0.2)
     assert made is not None
 
@@ -122,7 +123,7 @@ def test_the_supervisor_commands_what_has_the_least_impact(monkeypatch):
     for option in (Mrm.COAST, None):
         drive = Drive(CONFIG)
         drive.run(0.5)
-        monkeypatch.setattr(supervisor, "assess", judged)
+        monkeypatch.setattr(judgement, "assess", judged)
         drive.run(1.0)
         monkeypatch.undo()
         assert drive.decisions[-1].mode == Mode.EMERGENCY_STOP

@@ -17,7 +17,7 @@ from safety_supervisor.core.assessment import room as judged_room
 from safety_supervisor.core.config import GRAVITY, Sensor
 from safety_supervisor.core.geometry import footprint, planned_path, slopes
 from safety_supervisor.core.shift import Step, shifted, step_of, swept
-from safety_supervisor.core.supervisor import Shift
+from safety_supervisor.core.supervisor import Shift, judgement
 from safety_supervisor.core.world import Code, Echo, FreeRoom, Health, Mode, Mrm, Severity, Tracks, nanoseconds
 
 FRONT_RADAR = Sensor(kind="radar", topic="radar/front")
@@ -249,7 +249,7 @@ def test_control_a_vehicle_that_may_not_shift_decides_as_if_no_room_were_given()
 
 
 def free_room(state, path=None, trust=None, t=T):
-    return supervisor._free_room(state, path or roomy().path, trust or Health(), t, ROUND)
+    return judgement._free_room(state, path or roomy().path, trust or Health(), t, ROUND)
 
 
 def test_room_is_used_only_fresh_forward_trusted_and_once():
@@ -269,11 +269,11 @@ def test_room_is_used_only_fresh_forward_trusted_and_once():
 
 
 def blocked(drive, *places):
-    """The tracks that `_judged` sees, at places (gap, y) of standing things, with one judgement more."""
+    """The tracks that `judge` sees, at places (gap, y) of standing things, with one judgement more."""
     now = drive.decisions[-1].ego
     tracks = together(*(obstacle(gap + now.x, y, t=now.t) for gap, y in places))
     state = replace(drive.state, tracker=replace(drive.state.tracker, tracks=tracks), room=FreeRoom(now.t, 3.0, 3.0))
-    return supervisor._judged(state, now, Health(), now.t, ROUND)
+    return judgement.judge(state, now, Health(), now.t, ROUND)
 
 
 def test_a_shift_that_has_hardly_begun_becomes_another_one_that_is_free():
@@ -304,7 +304,7 @@ def test_a_shift_that_is_half_done_is_kept():
     now = replace(drive.decisions[-1].ego, y=0.6)
     tracks = together(obstacle(45.0 + now.x, -0.4, t=now.t), obstacle(20.0 + now.x, 2.4, t=now.t))
     state = replace(drive.state, tracker=replace(drive.state.tracker, tracks=tracks))
-    judged = supervisor._judged(state, now, Health(), now.t, ROUND)
+    judged = judgement.judge(state, now, Health(), now.t, ROUND)
     assert (judged[0].shift, judged[1]) == (drive.state.shift, "shift")
 
 

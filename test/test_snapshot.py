@@ -131,6 +131,6 @@ def test_a_text_that_is_changed_anywhere_does_no_more_than_refuse(data):
 
 
 def test_every_class_of_the_state_is_known_by_a_name_of_its_own():
-    assert snapshot.encode(supervisor.State())["c"] == "core.supervisor.State"
+    assert snapshot.encode(supervisor.State())["c"] == "core.supervisor.state.State"
     assert encode(Carried())["c"] == "messages.Carried"
     assert encode(Plan(1, *([0.0],) * 5))["c"] == "core.world.Plan"
