@@ -13,7 +13,7 @@ import numpy as np
 from safety_supervisor.core import supervisor
 from safety_supervisor.core.assessment import Situation
 from safety_supervisor.core.config import Config, Sensor, with_values
-from safety_supervisor.core.geometry import Path, extrapolated_path, planned_path
+from safety_supervisor.core.geometry import Path, extrapolation, planned_path
 from safety_supervisor.core.world import (
     Arc,
     Decision,
@@ -104,7 +104,7 @@ def situation(speed=20.0, *, by: Plan | None = None, acceleration=0.0, clear_ran
     """Ego on its plan (constant speed unless `by` says otherwise); `beside` adds the physical extrapolation."""
     now = ego(speed, yaw_rate=yaw_rate)
     path = path_of(by or plan(speed, reach / max(abs(speed), 1.0)), now, reach, config)
-    present = extrapolated_path(now, config.vehicle, 2.0, config.corridor.curvature_sigma, 5.0) if beside else None
+    present = extrapolation(now, config.vehicle, 2.0, config.corridor.curvature_sigma, 5.0) if beside else None
     return Situation(ego=now, path=path, present=present, acceleration=acceleration, envelope=config.envelope,
                      clear_range=clear_range, braking=braking)
 

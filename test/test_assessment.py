@@ -556,10 +556,10 @@ def test_what_the_present_course_leaves_out_could_not_have_demanded_anything(spe
     tracks = Tracks(s.ego.t, np.arange(n), state, root @ root.transpose(0, 2, 1), np.full(n, 0.99999),
                     np.full(n, s.ego.t), np.full(n, 100), np.ones(n, bool))
     o, nobody = objects_of(tracks, (), s, CONFIG), np.zeros(n, bool)
-    near, rated = may_reach(o, s.present, s, CONFIG), rate_present(o, s.present, nobody, s, CONFIG)
+    near, rated = may_reach(o, s.present, s, CONFIG), rate_present(o, s.present.path(), nobody, s, CONFIG)
     assert (rated.demand[~near] == Mode.NOMINAL).all()
     assert (rated.margin[~near] == INF).all()
-    some = rate_present(o.take(near), s.present, nobody[near], s, CONFIG)
+    some = rate_present(o.take(near), s.present.path(), nobody[near], s, CONFIG)
     assert np.array_equal(some.demand, rated.demand[near])
     assert np.array_equal(some.margin, rated.margin[near])
     assert 0 < (rated.demand > Mode.NOMINAL).sum() <= near.sum() < 0.9 * n  # both sides are there

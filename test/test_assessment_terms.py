@@ -29,7 +29,7 @@ from safety_supervisor.core.assessment.situation import (
 from safety_supervisor.core.assessment.threats import decisive
 from safety_supervisor.core.envelopes import path_margin, upper_speed
 from safety_supervisor.core.foresight import TIMES
-from safety_supervisor.core.geometry import FOLLOWS, extrapolated_path
+from safety_supervisor.core.geometry import FOLLOWS, extrapolation
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.tracking import kalman
 from safety_supervisor.core.world import Code, Mode, Mrm, Threat, Tracks
@@ -471,7 +471,7 @@ def grid(now, extent, cov=None):
 def turned(speed, yaw_rate, yaw, beside=True):
     here = ego(speed, x=3.0, y=-2.0, yaw=yaw, yaw_rate=yaw_rate)
     by = plan(speed, x=3.0, y=-2.0, yaw=yaw)
-    present = extrapolated_path(here, CONFIG.vehicle, 2.0, C.curvature_sigma, 5.0) if beside else None
+    present = extrapolation(here, CONFIG.vehicle, 2.0, C.curvature_sigma, 5.0) if beside else None
     return replace(situation(speed), ego=here, path=path_of(by, here, 60.0), present=present)
 
 
@@ -487,7 +487,7 @@ LEANING = np.array([[0.2, 0.2, 0, 0], [0.2, 0.2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 
 def test_nothing_near_the_edge_of_the_present_course_is_left_out(speed, yaw_rate, yaw, extent, cov):
     now = turned(speed, yaw_rate, yaw)
     o = objects_of(grid(now, extent, cov), (), now, CONFIG)
-    rated = rate_present(o, now.present, np.zeros(len(o.row), bool), now, CONFIG)
+    rated = rate_present(o, now.present.path(), np.zeros(len(o.row), bool), now, CONFIG)
     counted = np.isfinite(rated.margin)
     kept = may_reach(o, now.present, now, CONFIG)
     assert counted.sum() > 50
@@ -500,7 +500,7 @@ def test_the_present_course_counts_up_to_where_a_correction_acts():
     reach = 12.0 * (TIMING.commit + TIMING.steering_correction)
     o = objects_of(grid(now, 0.0), (), now, CONFIG)
     spared = np.arange(len(o.row)) % 2 == 0
-    rated = rate_present(o, now.present, spared, now, CONFIG)
+    rated = rate_present(o, now.present.path(), spared, now, CONFIG)
     assert rated.reach == pytest.approx(reach)
     assert rated.spared is spared
     finite = np.isfinite(rated.margin)

@@ -15,7 +15,7 @@ from safety_supervisor.core import fallback
 from safety_supervisor.core.config import GRAVITY
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.fallback import Manoeuvre, capped, grip, manoeuvre, stop
-from safety_supervisor.core.geometry import extrapolated_path
+from safety_supervisor.core.geometry import extrapolation
 from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.world import Mode
 
@@ -147,7 +147,7 @@ def test_a_stop_follows_the_bend_and_goes_straight_beyond_the_path():
     path = path_of(plan(10.0, curvature=0.02), ego(10.0), 5.0)
     made, _ = stop(path, ego(10.0), 0.0, manoeuvre(Mode.COMFORT_STOP, CONFIG), 0.0, CONFIG)
     assert np.hypot(made.x, made.y - 50.0) == pytest.approx(np.full(len(made.x), 50.0), abs=0.02)
-    short = extrapolated_path(ego(20.0, yaw=0.5), CONFIG.vehicle, 0.5, 0.0, 5.0)
+    short = extrapolation(ego(20.0, yaw=0.5), CONFIG.vehicle, 0.5, 0.0, 5.0).path()
     made, _ = stop(short, ego(20.0), 0.0, manoeuvre(Mode.COMFORT_STOP, CONFIG), 0.0, CONFIG)
     assert made.y == pytest.approx(np.tan(0.5) * made.x)
     assert np.hypot(made.x, made.y)[-1] > 100.0

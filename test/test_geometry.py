@@ -23,7 +23,7 @@ from safety_supervisor.core.geometry import (
     angle_difference,
     arc_points,
     contacts,
-    extrapolated_path,
+    extrapolation,
     first_conflict,
     footprint,
     is_reverse,
@@ -233,7 +233,7 @@ def test_the_yaw_of_a_path_may_wrap_around():
 
 def test_present_motion_goes_on_along_its_circle_then_straight():
     now = ego(10.0, yaw_rate=0.5)
-    path = extrapolated_path(now, VEHICLE, 2.0, 1e-3, 50.0)
+    path = extrapolation(now, VEHICLE, 2.0, 1e-3, 50.0).path()
     bent = path.s <= 20.0
     assert np.hypot(path.x, path.y - 20.0)[bent] == pytest.approx(np.full(bent.sum(), 20.0), abs=0.01)
     assert np.ptp(path.heading[path.s >= 20.0]) < 1e-9
@@ -242,8 +242,8 @@ def test_present_motion_goes_on_along_its_circle_then_straight():
 
 
 def test_the_extrapolation_widens_and_without_a_yaw_rate_it_widens_more():
-    known = extrapolated_path(ego(10.0), VEHICLE, 2.0, 1e-3, 5.0)
-    blind = extrapolated_path(ego(10.0, yaw_rate=NAN), VEHICLE, 2.0, 1e-3, 5.0)
+    known = extrapolation(ego(10.0), VEHICLE, 2.0, 1e-3, 5.0).path()
+    blind = extrapolation(ego(10.0, yaw_rate=NAN), VEHICLE, 2.0, 1e-3, 5.0).path()
     assert known.sigma[0] == blind.sigma[0] == 0.0
     assert (np.diff(known.sigma) > 0).all()
     assert (blind.sigma[1:] > 5 * known.sigma[1:]).all()
@@ -252,14 +252,14 @@ def test_the_extrapolation_widens_and_without_a_yaw_rate_it_widens_more():
 
 
 def test_an_extrapolation_backwards_looks_backwards():
-    path = extrapolated_path(ego(-2.0, yaw=0.3), VEHICLE, 2.0, 1e-3, 5.0)
+    path = extrapolation(ego(-2.0, yaw=0.3), VEHICLE, 2.0, 1e-3, 5.0).path()
     assert path.reverse
     assert path.front == VEHICLE.rear
     assert (path.x[-1] * np.cos(0.3) + path.y[-1] * np.sin(0.3)) == pytest.approx(-path.s[-1])
 
 
 def test_a_standing_ego_extrapolates_to_nothing_but_still_looks_ahead():
-    path = extrapolated_path(ego(0.0, yaw_rate=0.4), VEHICLE, 2.0, 1e-3, 5.0)
+    path = extrapolation(ego(0.0, yaw_rate=0.4), VEHICLE, 2.0, 1e-3, 5.0).path()
     assert path.length == 0.0
     assert path.s[-1] == 5.0
     assert np.ptp(path.heading) == 0.0
@@ -632,7 +632,7 @@ def test_angles_are_unwrapped_as_by_numpy(angles):
 
 
 def test_an_extrapolation_by_formula():
-    path = extrapolated_path(ego(10.0, yaw=0.2, yaw_rate=0.3), VEHICLE, 2.0, 0.01, 45.0)
+    path = extrapolation(ego(10.0, yaw=0.2, yaw_rate=0.3), VEHICLE, 2.0, 0.01, 45.0).path()
     bent = np.minimum(path.s, 20.0)
     assert (path.s[-1], path.length, len(path.s)) == (45.0, 20.0, SAMPLES)
     assert path.s == pytest.approx(np.linspace(0.0, 45.0, SAMPLES))
@@ -645,24 +645,24 @@ def test_an_extrapolation_by_formula():
 
 @pytest.mark.parametrize(("speed", "widening"), [(10.0, 0.02), (1.5, 0.5), (2.1, 2.0 / 2.1**2)])
 def test_without_a_yaw_rate_two_metres_per_second_squared_may_be_on(speed, widening):
-    path = extrapolated_path(ego(speed, yaw_rate=NAN), VEHICLE, 2.0, 0.01, 45.0)
+    path = extrapolation(ego(speed, yaw_rate=NAN), VEHICLE, 2.0, 0.01, 45.0).path()
     assert path.sigma == pytest.approx(widening * np.minimum(path.s, 2 * speed) * path.s / 2)
 
 
 def test_an_extrapolation_below_walking_pace():
-    slow = extrapolated_path(ego(0.5, yaw_rate=0.4), VEHICLE, 2.0, 0.01, 0.2)
+    slow = extrapolation(ego(0.5, yaw_rate=0.4), VEHICLE, 2.0, 0.01, 0.2).path()
     assert (slow.s[-1], slow.length, slow.reverse) == (1.0, 1.0, False)
     assert slow.heading[-1] == pytest.approx(0.4)  # the curvature is read as at 1 m/s
     assert slow.time == pytest.approx(slow.s / 0.5)
-    walk = extrapolated_path(ego(1.5, yaw_rate=0.4), VEHICLE, 1.0, 0.01, 0.2)
+    walk = extrapolation(ego(1.5, yaw_rate=0.4), VEHICLE, 1.0, 0.01, 0.2).path()
     assert walk.heading[-1] == pytest.approx(0.4 / 1.5 * 1.5)
-    still = extrapolated_path(ego(0.0), VEHICLE, 2.0, 0.01, 0.2)
+    still = extrapolation(ego(0.0), VEHICLE, 2.0, 0.01, 0.2).path()
     assert (still.s[-1], still.length, still.reverse, still.time[0]) == (1.0, 0.0, False, 0.0)
     assert np.isinf(still.time[1:]).all()
 
 
 def test_an_extrapolation_backwards_by_formula():
-    path = extrapolated_path(ego(-2.0, yaw=0.3, yaw_rate=0.1), VEHICLE, 2.0, 0.01, 0.2)
+    path = extrapolation(ego(-2.0, yaw=0.3, yaw_rate=0.1), VEHICLE, 2.0, 0.01, 0.2).path()
     assert path.heading == pytest.approx(0.3 + np.pi + 0.05 * path.s)
     assert path.time == pytest.approx(path.s / 2.0)
     assert (path.front, path.rear) == (VEHICLE.rear, VEHICLE.front)

@@ -30,8 +30,8 @@ SENSORS = (FRONT_RADAR, LEFT, RIGHT)
 SPEED = 25.0
 
 
-def roomy(speed=SPEED, room=(3.0, 0.0), sensors=SENSORS, **keywords):
-    return replace(situation(speed, config=SHIFTS, **keywords), room=room, sensors=sensors)
+def roomy(speed=SPEED, room=(3.0, 0.0), well=("front", "left", "right"), **keywords):
+    return replace(situation(speed, config=SHIFTS, **keywords), room=room, well=well)
 
 
 def obstacle(gap=45.0, y=-0.4, **keywords):
@@ -116,8 +116,8 @@ def test_the_other_side_is_taken_when_the_obstacle_or_the_room_is_there():
     assert judged(obstacle(y=0.4), where=roomy(room=(3.0, 0.0))).shift == 0.0
 
 
-@pytest.mark.parametrize("where", [roomy(room=(0.0, 0.0)), roomy(room=(1.0, 0.0)), roomy(sensors=(FRONT_RADAR, RIGHT)),
-                                   roomy(sensors=(LEFT, RIGHT)), roomy(20.0)])  # fmt: skip
+@pytest.mark.parametrize("where", [roomy(room=(0.0, 0.0)), roomy(room=(1.0, 0.0)), roomy(well=("front", "right")),
+                                   roomy(well=("left", "right")), roomy(20.0)])  # fmt: skip
 def test_control_without_enough_room_or_sight_or_speed_it_is_braked(where):
     gap = 45.0 if where.ego.speed == SPEED else 28.0
     result = judged(obstacle(gap), where=where)
@@ -255,9 +255,7 @@ def free_room(state, path=None, trust=None, t=T):
 def test_room_is_used_only_fresh_forward_trusted_and_once():
     state = begun(surprised()).state
     fresh = replace(state, shift=None, room=FreeRoom(T, 9.0, 1.0))
-    room, sensors = free_room(fresh, t=T)
-    assert room == (3.5, 1.0)
-    assert len(sensors) == 1
+    assert free_room(fresh, t=T) == (3.5, 1.0)
     refused = [
         free_room(state), free_room(replace(fresh, room=None)), free_room(fresh, replace(roomy().path, reverse=True)),
         free_room(fresh, trust=Health(Severity.SUSPECT)),
@@ -265,7 +263,7 @@ def test_room_is_used_only_fresh_forward_trusted_and_once():
         free_room(replace(fresh, room=FreeRoom(T, 1.0, float("nan")))),
         free_room(replace(fresh, room=FreeRoom(T, -1.0, 2.0))),
     ]  # fmt: skip
-    assert refused == [((0.0, 0.0), ())] * 7
+    assert refused == [(0.0, 0.0)] * 7
 
 
 def blocked(drive, *places):
@@ -290,7 +288,7 @@ def test_a_shift_that_has_hardly_begun_is_given_up_for_good_when_its_way_has_bec
     assert (state.shift.given_up, source, assessment.least) == (True, "policy", None)
     again = replace(drive.state, shift=state.shift)
     assert supervisor.judged_path(again, drive.decisions[-1].ego, Health(), ROUND)[1] == "policy"
-    assert free_room(state)[0] == (0.0, 0.0)
+    assert free_room(state) == (0.0, 0.0)
 
 
 def test_a_shift_is_kept_when_the_way_that_it_leaves_is_no_better():

@@ -55,7 +55,7 @@ def clear_range(path: Path, ego: Odometry, well: tuple[str, ...], config: Config
     x, y = _way(path, ego, 0.0)
     extent, farthest = config.corridor.object_half_width, float(mounts.farthest[0])
     view = viewed(x, y, mounts.table[:1], extent)
-    if not view.ahead.all():  # the farthest-seeing alone does not have all of the way in sight
+    if len(mounts.table) > 1 and not view.ahead.all():  # it does not have all of the way in sight alone
         view = viewed(x, y, mounts.table, extent)
     edge = -path.front if path.reverse else path.front
     out = np.flatnonzero((x - edge) ** 2 + y * y > BLIND * BLIND)

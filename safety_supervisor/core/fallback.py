@@ -70,16 +70,18 @@ def lateral_left(odd: Odd) -> float:
     return float(np.sqrt(np.maximum(circle * circle - brake * brake, 0.0)))
 
 
-def stop(path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, config: Config) -> tuple[Plan, float]:
+def stop(
+    path: Path, ego: Odometry, now: float, mrm: Manoeuvre, floor: float, config: Config, at_once: float | None = None
+) -> tuple[Plan, float]:
     """Return the stopping trajectory along `path` and the acceleration demand [m/s^2] for this tick.
 
     `now` is the acceleration [m/s^2] of the last command, where the ramp goes on from; `floor` >= 0 [m/s^2] is braking
-    that must not be undercut.
+    that must not be undercut; `at_once` is `left_at_once` of the same path and ego where it is known.
     """
     speed = abs(ego.speed)
     start = min(now, 0.0)
     target = max(mrm.deceleration, floor)
-    left = brake_left(path, ego, config, min(now, 0.0))
+    left = brake_left(path, ego, config, min(now, 0.0), at_once)
     brake = min(target, left)
     start = max(start, -target)
     time = np.arange(0.0, max(HORIZON, speed / brake + 2 * abs(brake + start) / mrm.jerk + STEP) + STEP / 2, STEP)
@@ -98,16 +100,19 @@ def coast(path: Path, ego: Odometry, now: float, config: Config) -> tuple[Plan, 
     return along(path, ego, time, s, v), float(min(now + f.emergency_jerk * config.timing.period, 0.0))
 
 
-def brake_left(path: Path, ego: Odometry, config: Config, now: float | None = None) -> float:
+def brake_left(
+    path: Path, ego: Odometry, config: Config, now: float | None = None, at_once: float | None = None
+) -> float:
     """Return the deceleration [m/s^2] that the bends of the path leave to a stop all along.
 
     What a bend needs sideways is not there for braking. What the sharpest bend within twice the stopping distance
     leaves at ego's speed holds for the whole stop, for ego gets slower; twice, because less brake means a longer way.
     Where a stop has made ego slower before the bend, more is left: of BRAKES the hardest that keeps inside the friction
     circle everywhere. `now` <= 0 is the acceleration [m/s^2] that was commanded last: what is on already takes no time
-    to build up. Without it a commit interval has to pass before anything is commanded.
+    to build up. Without it a commit interval has to pass before anything is commanded. `at_once` is `left_at_once`
+    where it is known.
     """
-    left = left_at_once(path, ego, config)
+    left = left_at_once(path, ego, config) if at_once is None else at_once
     e = config.envelope
     if left >= e.assumed_brake:
         return left

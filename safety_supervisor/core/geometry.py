@@ -123,28 +123,68 @@ def _ends(vehicle: Vehicle, reverse: bool) -> tuple[float, float]:
     return (vehicle.rear, vehicle.front) if reverse else (vehicle.front, vehicle.rear)
 
 
-def extrapolated_path(ego: Odometry, vehicle: Vehicle, duration: float, curvature_sigma: float, reach: float) -> Path:
-    """Return the path of ego's present curvature for `duration` [s], then straight to `reach` [m].
+@dataclass(frozen=True, slots=True)
+class Extrapolation:
+    """Ego's present motion gone on with: its curvature for `length` [m], then straight on to `reach` [m]."""
+
+    ego: Odometry
+    vehicle: Vehicle
+    reverse: bool
+    turn: float
+    """Curvature in the direction of travel [1/m], 0 below 1 m/s or without a yaw rate."""
+    widens: float
+    """Standard deviation of that curvature [1/m]."""
+    length: float
+    reach: float
+
+    @property
+    def heading(self) -> float:
+        """Direction of travel now [rad]."""
+        return self.ego.yaw + (np.pi if self.reverse else 0.0)
+
+    @property
+    def spacing(self) -> float:
+        """Distance of two samples of its path [m]."""
+        return self.reach / (SAMPLES - 1)
+
+    @property
+    def sigma(self) -> float:
+        """Lateral standard deviation at its end [m], where it is largest."""
+        return self.widens * self.length * self.reach / 2
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """How far the body reaches ahead of and behind `base_link` in the direction of travel [m]."""
+        return _ends(self.vehicle, self.reverse)
+
+    def path(self) -> Path:
+        """Return it in samples."""
+        ego, v, grid = self.ego, abs(self.ego.speed), _grid(self.reach)
+        bent = np.minimum(grid, self.length)
+        heading = self.heading + self.turn * bent
+        step, middle = grid.copy(), heading.copy()
+        step[1:] -= grid[:-1]
+        middle[1:] = (heading[1:] + heading[:-1]) / 2
+        x = ego.x + (step * np.cos(middle)).cumsum()
+        y = ego.y + (step * np.sin(middle)).cumsum()
+        sigma = self.widens * bent * grid / 2
+        time = np.where(grid <= self.length, grid / max(v, 1e-6), np.inf)
+        return Path(owned(grid), owned(x), owned(y), owned(heading), owned(time), owned(np.full(SAMPLES, v)),
+                    owned(sigma), self.length, *self.ends, self.reverse)
+
+
+def extrapolation(
+    ego: Odometry, vehicle: Vehicle, duration: float, curvature_sigma: float, reach: float
+) -> Extrapolation:
+    """Return ego's present curvature for `duration` [s], then straight to `reach` [m].
 
     Without a yaw rate it is straight and widens as if a lateral acceleration of 2 m/s^2 might be on.
     """
-    reverse = ego.speed < 0
     v = abs(ego.speed)
-    known = math.isfinite(ego.yaw_rate)
+    known, length = math.isfinite(ego.yaw_rate), v * duration
     turn = ego.yaw_rate / max(v, 1.0) if known else 0.0  # below 1 m/s the quotient is noise
-    length = v * duration
-    grid = _grid(max(length, reach, 1.0))
-    bent = np.minimum(grid, length)
-    heading = ego.yaw + (np.pi if reverse else 0.0) + turn * bent
-    step, middle = grid.copy(), heading.copy()
-    step[1:] -= grid[:-1]
-    middle[1:] = (heading[1:] + heading[:-1]) / 2
-    x = ego.x + (step * np.cos(middle)).cumsum()
-    y = ego.y + (step * np.sin(middle)).cumsum()
-    sigma = (curvature_sigma if known else 2.0 / max(v * v, 4.0)) * bent * grid / 2
-    time = np.where(grid <= length, grid / max(v, 1e-6), np.inf)
-    return Path(owned(grid), owned(x), owned(y), owned(heading), owned(time), owned(np.full(SAMPLES, v)), owned(sigma),
-                length, *_ends(vehicle, reverse), reverse)
+    widens = curvature_sigma if known else 2.0 / max(v * v, 4.0)
+    return Extrapolation(ego, vehicle, ego.speed < 0, turn, widens, length, max(length, reach, 1.0))
 
 
 def turned_path(plan: Plan | None, ego: Odometry, rate: float, vehicle: Vehicle, reach: float) -> Path:

@@ -232,8 +232,13 @@ def rested(memory: Memory, t: int) -> Memory:
 
 def moved(memory: Memory, config: Config) -> Memory:
     """Return the memory of an ego that moves: who goes on saying the same is frozen until it proves to be alive."""
+    def froze(source: Source) -> bool:
+        return not source.frozen and _repeats(source, config)
+
+    if not any(froze(source) for _, source in memory.sources):
+        return memory
     return replace(memory, sources=tuple(
-        (name, replace(source, frozen=source.frozen or _repeats(source, config))) for name, source in memory.sources))
+        (name, replace(source, frozen=True) if froze(source) else source) for name, source in memory.sources))
 
 
 def plan_source(plan: Plan) -> str:

@@ -14,7 +14,7 @@ from safety_supervisor.core.assessment.caps import caps, margins_of, smallest
 from safety_supervisor.core.assessment.cut_in import foreseen
 from safety_supervisor.core.assessment.manoeuvres import NONE, Choice, chosen
 from safety_supervisor.core.assessment.objects import Objects, heard, objects_of
-from safety_supervisor.core.assessment.rating import Rated, may_reach, rate, rate_present, sustain
+from safety_supervisor.core.assessment.rating import Rated, rate, rate_present, sustain
 from safety_supervisor.core.assessment.room import free_shift
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, NOMINAL, Situation
 from safety_supervisor.core.assessment.threats import decisive, explain, lead_of, threats_of, told_shift
@@ -45,10 +45,10 @@ def assess(tracks: Tracks, arcs: tuple[Arc, ...], situation: Situation, config: 
     threats = list(threats_of(objects, rated, tracks, arcs, situation, half))
     margins = margins_of(objects, rated)
     margins["lateral"] = abreast(objects, rated.met, situation.path, situation, config)
-    beside = None
+    found, extrapolated, beside = _present_threats(objects, rated, tracks, arcs, situation, config)
+    threats += found
     if situation.present is not None:
-        found, margins["extrapolation"], beside = _present_threats(objects, rated, tracks, arcs, situation, config)
-        threats += found
+        margins["extrapolation"] = extrapolated
     cap, reasons = caps(objects, rated, situation, margins, config)
     shift = free_shift(objects, rated, arcs, situation, config)
     choice = chosen(objects, rated, beside, situation, config, alone, 1, shift != 0.0)
@@ -80,12 +80,11 @@ def _present_threats(
     """Return what ego's present motion leads into, the smallest margin [m] there, and demand and margin of each row;
     mostly nothing is near enough.
     """
-    assert situation.present is not None
-    rows = may_reach(objects, situation.present, situation, config)
-    if not np.count_nonzero(rows):
+    rows = rated.nears
+    if situation.present is None or not np.count_nonzero(rows):
         return [], float("inf"), None
     near, spared = objects.take(rows), rated.spared[rows]
-    beside = rate_present(near, situation.present, spared, situation, config)
+    beside = rate_present(near, situation.present.path(), spared, situation, config)
     half = config.vehicle.width / 2 + near.slack
     found = [t for t in threats_of(near, beside, tracks, arcs, situation, half) if t.demand > Mode.NOMINAL]
     demand, margin = np.full(len(rows), NOMINAL), np.full(len(rows), np.inf)

@@ -41,8 +41,10 @@ def crossing(
     """Judge every row that comes from the side to the path, no farther than `reach` [m], at its worst end; None when
     there is nobody.
     """
+    if situation.resting:
+        return None
     rows = _comes(o, met, path, config, reach).nonzero()[0]
-    if situation.resting or not len(rows):
+    if not len(rows):
         return None
     margin, cap = np.full(len(o.row), np.inf), np.full(len(o.row), np.inf)
     e, timing = situation.envelope, config.timing
@@ -71,6 +73,8 @@ def abreast(o: Objects, met: Contacts, path: Path, situation: Situation, config:
     """
     c, timing = config.corridor, config.timing
     place = (met.station > -path.rear) & (met.station < path.front) & (np.abs(met.offset) > config.vehicle.width / 2)
+    if not np.count_nonzero(place):
+        return float("inf")
     grown = ~o.near & o.sound & (o.existence >= config.authority.stop) & (o.hits >= c.lateral_hits)
     rows = (place & grown).nonzero()[0]
     if not len(rows):
@@ -91,11 +95,13 @@ def _aside(met: Contacts, half: Floats, rows: Ints, config: Config) -> Floats:
 def _comes(o: Objects, met: Contacts, path: Path, config: Config, reach: float) -> Bools:
     """Tell which rows surely come to the path from the side, before ego's front and not in the corridor yet."""
     c, a = config.corridor, config.authority
+    across = (met.drift * met.offset < 0) & (np.abs(met.drift) > STAYS * np.abs(met.along)) & ~met.hit
+    if not np.count_nonzero(across):
+        return across
     # Reflections of a rail seem to cross as well: what never moved is expected to stay.
     grown = ~o.near & ~o.static & o.sound & ~o.suspect & (o.existence >= a.stop) & (o.hits >= c.lateral_hits)
-    across = (met.drift * met.offset < 0) & (np.abs(met.drift) > STAYS * np.abs(met.along))
     ahead = (met.station > path.front) & (met.station - path.front <= reach)
-    return np.asarray(grown & across & ahead & ~met.hit)
+    return np.asarray(grown & across & ahead)
 
 
 def _toward(o: Objects, met: Contacts, path: Path, rows: Ints) -> tuple[Floats, Floats]:

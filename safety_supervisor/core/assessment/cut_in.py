@@ -10,7 +10,7 @@ import numpy as np
 from safety_supervisor.core import foresight
 from safety_supervisor.core.assessment.bodies import LENGTH, Bodies, bodies_of
 from safety_supervisor.core.assessment.objects import Objects, half_width
-from safety_supervisor.core.assessment.rating import CODES, Rated, may_reach
+from safety_supervisor.core.assessment.rating import CODES, Rated
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, NOMINAL, Situation
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import Contacts, Path
@@ -55,7 +55,7 @@ def foreseen(
     passed = counts & behind & ~beside & (met.along < abs(situation.ego.speed) - PASSING) & situation.braking
     coming |= passed
     counts &= ~behind | coming
-    late = ~behind & _stirred(o, rated, coming, situation, config, owner, owners)
+    late = ~behind & _stirred(rated, coming, situation, owner, owners)
     if np.count_nonzero(late):
         late = _too_late(o, rated, late, body, situation, config, owner)
     if not np.count_nonzero(coming | late):
@@ -91,15 +91,11 @@ def movers_of(o: Objects, rated: Rated, situation: Situation, config: Config) ->
     return foresight.Movers(met.station, met.offset, met.along, met.drift, gain, half_width(o, config))
 
 
-def _stirred(
-    o: Objects, rated: Rated, coming: Bools, situation: Situation, config: Config, owner: Ints, owners: int
-) -> Bools:
+def _stirred(rated: Rated, coming: Bools, situation: Situation, owner: Ints, owners: int) -> Bools:
     """Tell the rows (N,) of vehicles for which anything is asked, or may be on ego's present course, or that brake."""
     if situation.braking:
         return np.ones(len(coming), np.bool_)
-    asks = coming | (rated.demand > NOMINAL)
-    if situation.present is not None:
-        asks = asks | may_reach(o, situation.present, situation, config)
+    asks = coming | (rated.demand > NOMINAL) | rated.nears
     return np.asarray((np.bincount(owner[asks], minlength=owners) > 0)[owner])
 
 

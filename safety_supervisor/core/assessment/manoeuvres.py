@@ -52,12 +52,14 @@ def chosen(
     """Return what is to be done; `beside` is what ego's present course leads into, rows are those of `owner` (N,), and
     `shift` says whether one is free.
     """
-    demand, breached = np.full(owners, NOMINAL), np.zeros(owners, np.bool_)
-    for asked, margin in _parts(rated, beside):
+    demand, breached, none = np.full(owners, NOMINAL), np.zeros(owners, np.bool_), np.full(owners, NONE)
+    parts = list(_parts(rated, beside))
+    if situation.under_way < COMFORT_STOP and not any(np.count_nonzero(asked > NOMINAL) for asked, _ in parts):
+        return Choice(demand, none)
+    for asked, margin in parts:
         np.maximum.at(demand, owner, asked)
         np.logical_or.at(breached, owner, (asked >= EMERGENCY_STOP) & ~(margin >= EPS))
     floor = np.maximum(demand, min(situation.under_way, EMERGENCY_STOP))
-    none = np.full(owners, NONE)
     if not (breached | ((floor >= COMFORT_STOP) & (floor < EMERGENCY_STOP))).any():
         return Choice(demand, none)
     inside = np.zeros((len(Mrm), owners), np.bool_)

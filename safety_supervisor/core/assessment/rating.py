@@ -21,7 +21,7 @@ from safety_supervisor.core.assessment.situation import (
 )
 from safety_supervisor.core.config import Config, Envelope
 from safety_supervisor.core.envelopes import EPS, near_field_margin, path_margin, ttc_margin, worst_end
-from safety_supervisor.core.geometry import Contacts, Path
+from safety_supervisor.core.geometry import Contacts, Extrapolation, Path
 from safety_supervisor.core.world import Bools, Code, Floats, Ints, Mode
 
 NEAR_BOUND = 0.01
@@ -52,6 +52,8 @@ class Rated:
     """(N,) still beside the way, and braking now would do harm: asks for no stop."""
     reach: float
     """How far the path is more than a guess [m]."""
+    nears: Bools
+    """(N,) may be met on ego's present course (`may_reach`)."""
 
 
 def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
@@ -85,8 +87,9 @@ def rate(o: Objects, path: Path, situation: Situation, config: Config) -> Rated:
     told = np.where(follows, full, level)
     by_rule = np.where((met.hit | turned) & (not situation.resting), np.minimum(by_rule, level), NOMINAL)
     nobody = np.zeros(len(o.row), np.bool_)
+    nears = nobody if situation.present is None else may_reach(o, situation.present, situation, config)
     rated = Rated(met, margin, soon, np.full(len(o.row), np.inf), expected, level, told, by_rule.max(axis=0),
-                  by_rule.argmax(axis=0), nobody, reach)
+                  by_rule.argmax(axis=0), nobody, reach, nears)
     return _with_crossing(rated, crossing(o, met, path, situation, config, reach))
 
 
@@ -113,27 +116,27 @@ def rate_present(o: Objects, path: Path, spared: Bools, situation: Situation, co
     zero, inf = np.zeros(len(o.row)), np.full(len(o.row), np.inf)
     nothing = Expectation(zero.astype(np.bool_), zero, demand, inf, inf)
     code = np.full(len(o.row), CODES.index(Code.EXTRAPOLATION))
-    return Rated(met, margin, inf, inf, nothing, level, level, demand, code, spared, reach)
+    return Rated(met, margin, inf, inf, nothing, level, level, demand, code, spared, reach, met.hit)
 
 
-def may_reach(o: Objects, path: Path, situation: Situation, config: Config) -> Bools:
-    """Return the rows that `rate_present` cannot leave out: a box around the first metres of `path`, drawn too large.
+def may_reach(o: Objects, motion: Extrapolation, situation: Situation, config: Config) -> Bools:
+    """Return the rows that `rate_present` cannot leave out: a box around the first metres of `motion`, drawn too large.
 
     Outside of it the corridor does not meet a row in time, however far its lateral interval and motion count.
     """
-    c, first, ahead_of = config.corridor, path.heading[0], path.front + float(path.s[1])
-    along = _present_reach(situation, config) + path.front + path.rear
-    turn = abs(float(path.heading[-1] - first))
+    c, first, (front, rear) = config.corridor, motion.heading, motion.ends
+    ahead_of, along = front + motion.spacing, _present_reach(situation, config) + front + rear
+    turn = abs(motion.turn * motion.length)
     cos, sin = np.cos(first), np.sin(first)
-    dx, dy = o.position[:, 0] - path.x[0], o.position[:, 1] - path.y[0]
+    dx, dy = o.position[:, 0] - motion.ego.x, o.position[:, 1] - motion.ego.y
     vx, vy = o.velocity[:, 0], o.velocity[:, 1]
-    spread = np.abs(o.cov[:, 0, 0]) + np.abs(o.cov[:, 1, 1]) + 2 * np.abs(o.cov[:, 0, 1]) + float(path.sigma.max()) ** 2
+    spread = np.abs(o.cov[:, 0, 0]) + np.abs(o.cov[:, 1, 1]) + 2 * np.abs(o.cov[:, 0, 1]) + motion.sigma**2
     sideways = np.abs(cos * vy - sin * vx) + turn * np.hypot(vx, vy)
     half = config.vehicle.width / 2 + np.maximum(o.slack, c.lateral_sigma_k * np.sqrt(spread))
     half = half + c.lateral_prediction * sideways
-    bend = turn * (along + ahead_of + path.rear + half) + BOX_SPARE
+    bend = turn * (along + ahead_of + rear + half) + BOX_SPARE
     x, y = cos * dx + sin * dy, cos * dy - sin * dx
-    return np.asarray((x >= -path.rear - bend) & (x <= along + ahead_of + bend) & (np.abs(y) <= half + bend))
+    return np.asarray((x >= -rear - bend) & (x <= along + ahead_of + bend) & (np.abs(y) <= half + bend))
 
 
 def _present_reach(situation: Situation, config: Config) -> float:

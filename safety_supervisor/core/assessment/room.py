@@ -169,8 +169,9 @@ def _covered(way: Way, situation: Situation, config: Config) -> bool:
     ahead = np.stack([cos * dx + sin * dy, cos * dy - sin * dx], axis=1)
     points = np.concatenate([beside, ahead])
     seen = np.zeros(len(points), np.bool_)
-    for sensor in situation.sensors:
-        seen |= _in_view(points, sensor)
+    for name, sensor in config.sensors:
+        if name in situation.well:
+            seen |= _in_view(points, sensor)
     return bool(seen.all())
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from safety_supervisor.core.config import Config, Envelope, Sensor
+from safety_supervisor.core.config import Config, Envelope
 from safety_supervisor.core.envelopes import upper_speed
-from safety_supervisor.core.geometry import Path
+from safety_supervisor.core.geometry import Extrapolation, Path
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.world import Mode, Odometry, Tracks
 
@@ -24,7 +24,7 @@ class Situation:
 
     ego: Odometry
     path: Path
-    present: Path | None
+    present: Extrapolation | None
     """Physical extrapolation beside a plan; None when it is the judged path itself."""
     acceleration: float
     """Most that ego may accelerate until the fallback acts [m/s^2], >= 0."""
@@ -50,8 +50,10 @@ class Situation:
     """Mode of the stop under way, NOMINAL without one."""
     room: tuple[float, float] = (0.0, 0.0)
     """How far ego may shift to the left and to the right [m]; 0 where no room is given."""
-    sensors: tuple[Sensor, ...] = ()
-    """Healthy sensors, named where there is room."""
+    at_once: float | None = None
+    """Deceleration that the bends of the path leave at ego's present speed [m/s^2] (`fallback.left_at_once`)."""
+    well: tuple[str, ...] = ()
+    """Names of the sensors that see what is there."""
 
 
 def known_reach(path: Path, situation: Situation, config: Config) -> float:

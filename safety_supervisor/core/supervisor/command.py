@@ -60,7 +60,8 @@ def acted(
     eased = assessment if TRUST[trust.severity] < Mode.COMFORT_STOP else replace(assessment, ease=False)
     command, acceleration, curvature = commanded(state, mode, eased, way, source, told, config)
     hardest = fallback.manoeuvre(Mode.EMERGENCY_STOP, config)
-    emergency, _ = fallback.stop(way, told, acceleration, hardest, 0.0, config)
+    at_once = situation.at_once if way is situation.path else None
+    emergency, _ = fallback.stop(way, told, acceleration, hardest, 0.0, config, at_once)
     return Action(path, source, state.shift, command, emergency, acceleration, curvature, unseen)
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from safety_supervisor.core import cover, fallback, tracking
 from safety_supervisor.core.assessment import Situation, assess
 from safety_supervisor.core.assessment.situation import stopping_reach
-from safety_supervisor.core.config import Config, Sensor
+from safety_supervisor.core.config import Config
 from safety_supervisor.core.envelopes import EPS
 from safety_supervisor.core.geometry import Path
 from safety_supervisor.core.supervisor.state import Shift, State
-from safety_supervisor.core.supervisor.way import corner, judged_path, present_path
+from safety_supervisor.core.supervisor.way import corner, judged_path, present_motion
 from safety_supervisor.core.world import Assessment, Health, Mode, Mrm, Odometry, Plan, Severity, nanoseconds, seconds
 
 ACCELERATION_SPAN = 0.3
@@ -31,8 +31,8 @@ def judge(
     path, source = judged_path(state, ego, trust, config)
     situation = situated(state, ego, path, source, trust, t, config)
     if source == "policy":
-        room, sensors = _free_room(state, path, trust, t, config)
-        situation = replace(situation, room=room, sensors=sensors) if sensors else situation
+        room = _free_room(state, path, trust, t, config)
+        situation = replace(situation, room=room) if max(room) > 0.0 else situation
     assessment = assess(state.tracker.tracks, state.ultrasonics.arcs, situation, config)
     judged = state, source, situation, assessment
     if state.shift is None or source != "shift" or assessment.margin >= EPS:
@@ -56,21 +56,17 @@ def _hardly_begun(shift: Shift, ego: Odometry, config: Config) -> bool:
     return abs(aside) <= config.corridor.margin
 
 
-def _free_room(
-    state: State, path: Path, trust: Health, t: int, config: Config
-) -> tuple[tuple[float, float], tuple[Sensor, ...]]:
-    """Return how far ego may shift to the left and to the right [m], and the sensors that are to see that it is free.
+def _free_room(state: State, path: Path, trust: Health, t: int, config: Config) -> tuple[float, float]:
+    """Return how far ego may shift to the left and to the right [m].
 
     Only while everything can be trusted, forward, with a statement no older than a plan may be, once in an MRM.
     """
     most, room = config.fallback.shift_max, state.room
     if most == 0.0 or room is None or state.shift is not None or path.reverse or trust.severity != Severity.OK:
-        return (0.0, 0.0), ()
+        return 0.0, 0.0
     if t - room.t > nanoseconds(config.health.plan_timeout) or not (room.left >= 0.0 and room.right >= 0.0):
-        return (0.0, 0.0), ()
-    well = cover.healthy(state.memory, trust, t, config)
-    healthy = tuple(sensor for name, sensor in config.sensors if name in well)
-    return (min(room.left, most), min(room.right, most)), healthy
+        return 0.0, 0.0
+    return min(room.left, most), min(room.right, most)
 
 
 def situated(
@@ -82,12 +78,14 @@ def situated(
     until = timing.commit + timing.actuation_delay
     rise = _planned_rise(state.validated, t, until) if planned and state.validated else measured(state.ego)
     moving = abs(ego.speed) > config.arbitration.standstill_speed
-    present = present_path(ego, config) if planned and moving else None
+    present = present_motion(ego, config) if planned and moving else None
     braking = state.arbiter.mode.brakes and state.arbiter.mode != Mode.STANDSTILL
     acceleration = max(e.acceleration_margin + (min(rise, 0.0) if braking else rise), 0.0)
-    left = fallback.brake_left(path, corner(ego, path), config)
+    at_once = fallback.left_at_once(path, corner(ego, path), config)
+    left = fallback.brake_left(path, corner(ego, path), config, at_once=at_once)
     envelope = replace(e, assumed_brake=left) if left < e.assumed_brake else e
-    clear = cover.clear_range(path, ego, cover.healthy(state.memory, trust, t, config), config)
+    well = cover.healthy(state.memory, trust, t, config)
+    clear = cover.clear_range(path, ego, well, config)
     resting = not moving and planned and rise <= 0 and not path.radius
     heard = state.ego.samples if state.ultrasonics.arcs else ()  # only echoes have a range rate that lags
     recent = max((abs(o.speed) for o in heard), default=0.0)
@@ -98,14 +96,13 @@ def situated(
     if path.radius:  # the worst case begins with the turn that is planned, a stop with what is left of it
         ego = replace(ego, speed=corner(ego, path).speed if braking else float(path.speed[0]))
     return Situation(ego, path, present, acceleration, envelope, clear, braking, recent, resting, age, braked,
-                     state.before, begins, int(under_way))
+                     state.before, begins, int(under_way), at_once=at_once, well=well)
 
 
-def covered(state: State, trust: Health, situation: Situation, t: int, config: Config) -> Health:
+def covered(trust: Health, situation: Situation, config: Config) -> Health:
     """Return the trust with the directions that no healthy sensor covers; what they ask for is the clear range's."""
-    well = cover.healthy(state.memory, trust, t, config)
     reach, clear = stopping_reach(situation, config), situation.clear_range
-    found = cover.findings(situation.path, situation.ego, well, reach, clear, config)
+    found = cover.findings(situation.path, situation.ego, situation.well, reach, clear, config)
     return replace(trust, findings=(*trust.findings, *found)) if found else trust
 
 

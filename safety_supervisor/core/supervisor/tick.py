@@ -122,7 +122,7 @@ def _decide(
         return state, _blind_decision(state, inputs, trust, t, config)
     state, trust = with_admissible(state, trust, ego, t, config)
     state, source, situation, assessment = judge(state, ego, trust, t, config)
-    trust = covered(state, trust, situation, t, config)
+    trust = covered(trust, situation, config)
     sight = policy_watch.compared(state.sight, inputs.objects, assessment.threats, state.tracker.tracks, t, config)
     speed = np.nan if trust.severity == Severity.BLIND else corner(ego, situation.path).speed
     lost = _lost(state, trust, t)

@@ -8,10 +8,11 @@ import numpy as np
 
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import (
+    Extrapolation,
     Path,
     angle_difference,
     corner_radius,
-    extrapolated_path,
+    extrapolation,
     planned_path,
     turn_rate,
     turned_path,
@@ -45,7 +46,7 @@ def judged_path(state: State, ego: Odometry, trust: Health, config: Config) -> t
         return _turn(known, ego, rate, config), source
     if plan is not None and known is plan:
         return planned_path(plan, ego, config.vehicle, reach, brake), "policy" if usable else "last validated"
-    return present_path(ego, config), "extrapolation"
+    return present_motion(ego, config).path(), "extrapolation"
 
 
 def _turns_on_spot(plan: Plan | None, ego: Odometry, config: Config) -> float:
@@ -85,10 +86,10 @@ def corner(ego: Odometry, path: Path) -> Odometry:
     return replace(ego, speed=abs(ego.yaw_rate) * path.radius if np.isfinite(ego.yaw_rate) else 0.0)
 
 
-def present_path(ego: Odometry, config: Config) -> Path:
+def present_motion(ego: Odometry, config: Config) -> Extrapolation:
     """Return where ego's present motion leads."""
     c = config.corridor
-    return extrapolated_path(ego, config.vehicle, c.extrapolation_time, c.curvature_sigma, NEAR_REACH)
+    return extrapolation(ego, config.vehicle, c.extrapolation_time, c.curvature_sigma, NEAR_REACH)
 
 
 def _on_path(plan: Plan, ego: Odometry, config: Config) -> bool:

@@ -226,7 +226,7 @@ def keys(tracks: Tracks, world: Ints, worlds: int, situation: Situation, state: 
     sustain, cap = np.zeros(worlds, np.int64), np.full(worlds, np.inf)
     beside = None
     if situation.present is not None:
-        present = rate_present(objects, situation.present, rated.spared, situation, config)
+        present = rate_present(objects, situation.present.path(), rated.spared, situation, config)
         beside = present.demand, present.margin
     choice = chosen(objects, rated, beside, situation, config, world, worlds)
     demand = choice.stop
