@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -893,6 +893,44 @@ def test_the_edges_of_body_and_clearance_belong_to_a_conflict():
 TRUST = Lateral(0.5, 0.3, 10.0)
 COV = np.array([[0.5, 0.2, 0.0, 0.0], [0.2, 0.9, 0.0, 0.0], [0.0, 0.0, 0.8, -0.3], [0.0, 0.0, -0.3, 0.6]])
 SINCE = np.array([[0.3, -0.1], [-0.1, 0.2]])
+
+
+def crowd(seed, path, k, spare=None, monkeypatch=None):
+    """Contacts of 300 objects of every kind around a path, of those that a corridor drawn too wide holds; or of all."""
+    rng, n = np.random.default_rng(seed), 300
+    root = rng.normal(0.0, rng.choice([0.1, 0.5, 2.0], (n, 1, 1)), (n, 4, 4))
+    position = np.stack([rng.uniform(-20.0, 80.0, n), rng.normal(0.0, 8.0, n)], axis=1)
+    velocity = rng.normal(0.0, rng.choice([0.0, 2.0, 12.0], (n, 1)), (n, 2))
+    position[:3], velocity[3:6], root[6:9] = NAN, INF, NAN
+    if monkeypatch is not None:
+        everybody = np.arange(n)
+        monkeypatch.setattr(geometry, *(("SPARE", spare) if spare is not None else ("_near", lambda *_: everybody)))
+    met = contacts(path, position, velocity, root @ root.transpose(0, 2, 1), HALF, rng.uniform(-0.5, 1.5, n),
+                   rng.choice([0.0, 1.0], n), Lateral(k, 1.0, 2.0), 10.0, np.tile(SINCE, (n, 1, 1)), np.full(n, 0.1),
+                   rng.choice([0.1, -INF], n))  # fmt: skip
+    return [getattr(met, field.name) for field in fields(met)]
+
+
+WAYS = [path_of(plan(10.0, duration=6.0, curvature=bend), ego(10.0), 60.0) for bend in (0.0, 0.02, -0.15)]
+WAYS.append(extrapolation(ego(10.0, yaw_rate=NAN), VEHICLE, 2.0, 0.01, 45.0).path())
+
+
+@pytest.mark.parametrize("k", [1.0, -0.5])
+@pytest.mark.parametrize("path", WAYS)
+def test_who_is_outside_of_a_corridor_drawn_too_wide_is_not_looked_at_and_nothing_changes(path, k, monkeypatch):
+    with np.errstate(invalid="ignore"):
+        for seed in range(5):
+            some = crowd(seed, path, k)
+            every = crowd(seed, path, k, monkeypatch=monkeypatch)
+            monkeypatch.undo()
+            assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(some, every, strict=True))
+
+
+def test_control_a_corridor_drawn_too_narrow_loses_somebody(monkeypatch):
+    with np.errstate(invalid="ignore"):
+        whole = crowd(0, WAYS[0], 1.0)[0]
+        narrow = crowd(0, WAYS[0], 1.0, -1.5, monkeypatch)[0]
+    assert np.count_nonzero(np.isfinite(whole)) > np.count_nonzero(np.isfinite(narrow)) > 0
 
 
 @pytest.mark.parametrize("bend", [0.04, -0.04])

@@ -37,6 +37,8 @@ BEND_STRETCH = 10.0
 """A bend of the road is one over this length [m]."""
 STAYS = 0.05
 """A plan that turns on the spot drives off when it is farther away than this [m]."""
+SPARE = 1e-3
+"""Far more than rounding, in the corridor that leaves objects out [m]."""
 MIN_STEP = 1e-3
 """Points closer than this [m] are one point; a stop may be written as two identical points."""
 
@@ -235,6 +237,10 @@ def is_reverse(plan: Plan, ego: Odometry) -> bool:
     return bool(plan.speed[first] < 0) if moves[first] else ego.speed < -0.01
 
 
+Blocks = tuple[Floats, ...]
+"""The three different numbers of symmetric 2 x 2 covariances: (2, N), of position and of velocity."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lateral:
     """How far an object's lateral position and speed are believed: a young track seems to swerve."""
@@ -319,39 +325,95 @@ def contacts(
     no longer than an ego at `speed` [m/s] needs to get or stop there. `since` (N, 2, 2) is what was added to the
     covariance of the velocity since the newest detection, which is `age` (N,) [s] old.
     """
+    seen = _seen(path, position, velocity, cov)
+    over = seen.ahead - path.front
+    met, turned = np.full(len(over), np.inf), np.zeros(len(over), np.bool_)
+    at, here = np.abs(over).argmin(axis=1), np.abs(seen.ahead).argmin(axis=1)
+    abeam = (seen.ahead >= -path.rear - _teeth(path)) & (over <= path.s[1] - path.s[0])
+    rows = _near(seen, abeam, body, slack, reach_in, trust)
+    if len(rows):
+        some, nearest = seen.take(rows), at[rows]
+        inside = abeam[rows] & _within(some, body, slack[rows], reach_in[rows], trust, speed)
+        beside = inside[:, 0] & (some.ahead[:, 0] < path.front - BESIDE)
+        if np.count_nonzero(beside):
+            inside[beside] &= _turned_into(np.abs(some.left[beside]) - body, flank[rows][beside])
+        met[rows], at[rows], turned[rows] = _first(some, inside, flank[rows], nearest)
+    return _told(seen, met, np.array([at, here]), turned, trust, reach_in, since, age)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """N objects as they stand to the S samples of a path."""
+
+    path: Path
+    cos: Floats
+    sin: Floats
+    """(S,) direction of travel."""
+    bend: Floats
+    """(S,) curvature [1/m]."""
+    sharpest: float
+    """Largest curvature of the path [1/m]."""
+    ahead: Floats
+    left: Floats
+    """(N, S) where an object is, from base_link at the sample [m]."""
+    velocity: Floats
+    blocks: Blocks
+
+    def take(self, rows: Ints) -> _Seen:
+        """Return some of the objects."""
+        blocks = tuple(part[:, rows] for part in self.blocks)
+        return _Seen(self.path, self.cos, self.sin, self.bend, self.sharpest, self.ahead[rows], self.left[rows],
+                     self.velocity[rows], blocks)
+
+
+def _seen(path: Path, position: Floats, velocity: Floats, cov: Floats) -> _Seen:
     cos, sin = np.cos(path.heading), np.sin(path.heading)
-    blocks = _blocks(cov)
     dx, dy = position[:, :1] - path.x, position[:, 1:] - path.y
-    vx, vy = velocity[:, 0], velocity[:, 1]
-    ahead = cos * dx + sin * dy
-    left = cos * dy - sin * dx
-    sideways = _sideways(path, cos, sin, vx, vy)
-    spread, doubt = _spread(tuple(part[:, :, None] for part in blocks), -sin, cos)
-    toward = -np.sign(left) * trust.speed(sideways, doubt)
-    closing = np.maximum(speed - cos * vx[:, None] - sin * vy[:, None], 0.5)
+    bend = _curvature(path)
+    return _Seen(path, cos, sin, bend, float(np.abs(bend).max()), cos * dx + sin * dy, cos * dy - sin * dx, velocity,
+                 _blocks(cov))
+
+
+def _near(seen: _Seen, abeam: Bools, body: float, slack: Floats, reach_in: Floats, trust: Lateral) -> Ints:
+    """Return the rows that are in a corridor drawn too wide, by the largest spread and speed, where they are `abeam`
+    (N, S) of the body: the others are not in the corridor.
+    """
+    path, (a, b, c) = seen.path, (np.abs(part[0]) for part in seen.blocks)
+    spread = max(trust.position_k, 0.0) * np.sqrt(a + 2 * b + c + float(path.sigma.max()) ** 2)
+    width = body + np.maximum(slack, spread) + reach_in * np.hypot(seen.velocity[:, 0], seen.velocity[:, 1]) + SPARE
+    # Written so that NaN is looked at.
+    return np.asarray((abeam & ~(np.abs(seen.left) > width[:, None])).any(axis=1).nonzero()[0])
+
+
+def _within(seen: _Seen, body: float, slack: Floats, reach_in: Floats, trust: Lateral, speed: float) -> Bools:
+    """Tell at which samples (N, S) an object is no farther aside than the corridor reaches."""
+    path, cos, sin, (vx, vy) = seen.path, seen.cos, seen.sin, seen.velocity.T[:, :, None]
+    sideways = _sideways(cos, sin, seen.bend, seen.sharpest, vx, vy)
+    spread, doubt = _spread(tuple(part[:, :, None] for part in seen.blocks), -sin, cos)
+    toward = -np.sign(seen.left) * trust.speed(sideways, doubt)
+    closing = np.maximum(speed - cos * vx - sin * vy, 0.5)
     # To stop just there takes ego twice the time that it takes to drive there.
-    over = ahead - path.front
-    travel = path.s + ahead - path.front
-    until = 2 * np.maximum(travel, 0.0) / closing
+    until = 2 * np.maximum(_travel(seen), 0.0) / closing
     width = body + np.maximum(slack[:, None], trust.position_k * np.sqrt(spread * spread + path.sigma * path.sigma))
-    inside = np.abs(left) - np.maximum(toward, 0.0) * np.minimum(reach_in[:, None], until) <= width
-    inside &= (ahead >= -path.rear - _teeth(path)) & (over <= path.s[1] - path.s[0])
-    beside = inside[:, 0] & (ahead[:, 0] < path.front - BESIDE)
-    if np.count_nonzero(beside):
-        inside[beside] &= _turned_into(np.abs(left[beside]) - body, flank[beside])
-    met, both, turned = _first(path, over, ahead, travel, inside, flank)
-    c, s = cos[both], sin[both]
+    return np.asarray(np.abs(seen.left) - np.maximum(toward, 0.0) * np.minimum(reach_in[:, None], until) <= width)
+
+
+def _told(
+    seen: _Seen, met: Floats, both: Ints, turned: Bools, trust: Lateral, reach_in: Floats, since: Floats, age: Floats
+) -> Contacts:
+    """Return what is told of each object at `both` samples (2, N): where it is met, and where it is now."""
+    c, s, vx, vy = seen.cos[both], seen.sin[both], seen.velocity[:, 0], seen.velocity[:, 1]
     along = c[0] * vx + s[0] * vy
     directions = np.array([c[0], -s[0], -s[1]]), np.array([s[0], c[0], c[1]])
-    place, moves = _spread(tuple(part[:, None] for part in blocks), *directions)
-    rows, heard = np.arange(len(position)), _heard(moves[0], since, c[0], s[0])
-    swerve = sideways[rows, both]
+    place, moves = _spread(tuple(part[:, None] for part in seen.blocks), *directions)
+    rows, heard = np.arange(len(met)), _heard(moves[0], since, c[0], s[0])
+    swerve = _sideways(c, s, seen.bend[both], seen.sharpest, vx, vy)
     across, drift = trust.speed(swerve, moves[1:]) * (reach_in > 0)
-    sure = np.empty((len(position), 2))
+    sure = np.empty((len(met), 2))
     sure[:, 0], sure[:, 1] = c[0] * along - s[0] * across, s[0] * along + c[0] * across
-    offset, near = left[rows, both], both[1]
+    offset, near = seen.left[rows, both], both[1]
     return Contacts(met, offset[0], along, place[0], moves[0], heard, age, place[1], sure,
-                    path.s[near] + ahead[rows, near], offset[1], drift, turned, swerve[1], moves[2])
+                    seen.path.s[near] + seen.ahead[rows, near], offset[1], drift, turned, swerve[1], moves[2])
 
 
 def turn_contacts(
@@ -376,16 +438,21 @@ def turn_contacts(
                     np.full(len(position), -np.inf), none, none, np.ones(len(position), np.bool_), none, none)
 
 
-def _sideways(path: Path, cos: Floats, sin: Floats, vx: Floats, vy: Floats) -> Floats:
-    """Return the speeds (N, S) to the left of the path at each sample, without what a bend of the path explains.
+def _sideways(cos: Floats, sin: Floats, bend: Floats, sharpest: float, vx: Floats, vy: Floats) -> Floats:
+    """Return the speeds to the left of a path at samples of it, without what a bend there explains.
 
     Who follows a bend seems to drift out of it, by what its velocity turns meanwhile. Who is too fast for the path's
     sharpest bend does not follow it.
     """
-    sideways = cos * vy[:, None] - sin * vx[:, None]
-    bend, v2 = _curvature(path), (vx * vx + vy * vy)[:, None]
-    turning = -LAG * bend * np.where(v2 * np.abs(bend).max() <= FOLLOWS, v2, 0.0)
+    sideways = cos * vy - sin * vx
+    v2 = vx * vx + vy * vy
+    turning = -LAG * bend * np.where(v2 * sharpest <= FOLLOWS, v2, 0.0)
     return np.asarray(sideways - np.minimum(np.maximum(sideways, np.minimum(turning, 0.0)), np.maximum(turning, 0.0)))
+
+
+def _travel(seen: _Seen) -> Floats:
+    """Return how far ego goes until its leading edge is at each object, seen from each sample (N, S) [m]."""
+    return np.asarray(seen.path.s + seen.ahead - seen.path.front)
 
 
 def _teeth(path: Path) -> Floats:
@@ -405,22 +472,19 @@ def _turned_into(room: Floats, flank: Floats) -> Bools:
     return np.asarray((now > 0) & (room <= np.minimum(flank[:, None], now / 2)))
 
 
-def _first(
-    path: Path, over: Floats, ahead: Floats, travel: Floats, inside: Bools, flank: Floats
-) -> tuple[Floats, Ints, Bools]:
-    """Return the gap (N,) to each row, inf without contact, samples (2, N): where it is met, where it is now; and which
+def _first(seen: _Seen, inside: Bools, flank: Floats, nearest: Ints) -> tuple[Floats, Ints, Bools]:
+    """Return the gap (N,) to each row, inf without contact, the sample where it is met, else the `nearest`; and which
     rows the flank meets.
     """
-    gap = np.where(inside, travel, np.inf)
+    gap = np.where(inside, _travel(seen), np.inf)
     first, rows = gap.argmin(axis=1), np.arange(len(gap))
     met = gap[rows, first]
     # Not before it is inside: beside a flank the leading edge has long passed.
     entered = inside.argmax(axis=1)
-    earliest = np.where((entered > 0) & (flank > -np.inf), path.s[entered - 1], -np.inf)
+    earliest = np.where((entered > 0) & (flank > -np.inf), seen.path.s[entered - 1], -np.inf)
     turned = met < earliest
     met, first = np.where(turned, earliest, met), np.where(turned, entered, first)
-    at = np.where(np.isfinite(met), first, np.abs(over).argmin(axis=1))
-    return met, np.array([at, np.abs(ahead).argmin(axis=1)]), turned
+    return met, np.where(np.isfinite(met), first, nearest), turned
 
 
 def _heard(sigma: Floats, since: Floats, x: Floats, y: Floats) -> Floats:
@@ -434,10 +498,6 @@ def _curvature(path: Path) -> Floats:
     half = BEND_STRETCH / 2
     to = np.interp(path.s + half, path.s, path.heading)
     return np.asarray((to - np.interp(path.s - half, path.s, path.heading)) / BEND_STRETCH)
-
-
-Blocks = tuple[Floats, ...]
-"""The three different numbers of symmetric 2 x 2 covariances: (2, N), of position and of velocity."""
 
 
 def _blocks(cov: Floats) -> Blocks:
