@@ -17,6 +17,7 @@ import numpy as np
 
 from safety_supervisor.core import foresight
 from safety_supervisor.core.arbitration import select
+from safety_supervisor.core.assessment.approach import may_stand
 from safety_supervisor.core.assessment.cut_in import movers_of, plan_course
 from safety_supervisor.core.assessment.objects import Objects
 from safety_supervisor.core.assessment.rating import Rated, margin_of, worst_state
@@ -104,10 +105,12 @@ def _stays(
     travel, v = _course(mode, TIMES, situation, config)
     gap, speed, response = worst_state(o, rated.met, situation, config)
     along = rated.met.along
-    along = np.where(along < -still, along, np.maximum(along, 0.0))  # noise of what stands does not add up
+    # Noise of what stands does not add up, and who crosses has been counted until it is out of the way.
+    along = np.where((along < -still) & (speed < 0), along, np.maximum(along, 0.0))
     gaps = gap + along * TIMES[:, None] - travel[:, None]
     acceleration = min(situation.acceleration, e.acceleration_margin)
-    margin = margin_of(o, gaps, upper_speed(v, e)[:, None], speed, response, acceleration, e)
+    stands = may_stand(rated.met, speed, config)
+    margin = margin_of(o, gaps, upper_speed(v, e)[:, None], speed, stands, response, acceleration, e)
     fine = (margin >= EPS) | (v <= config.arbitration.standstill_speed)[:, None]
     np.logical_or.at(leaves, owner[rows], ~fine[:, rows].all(axis=0))
     return ~leaves

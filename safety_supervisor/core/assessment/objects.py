@@ -226,7 +226,8 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
     if coming.any():
         k = c.oncoming_sigma_k
         core = (SURELY - 1) * config.vehicle.width / 2
-        narrow = np.maximum(o.slack - k * met.lateral_sigma, core)[coming]
+        # Nor is it sure how far it has come across since it was heard.
+        narrow = (np.maximum(o.slack - k * met.lateral_sigma, core) - np.abs(met.sideways) * o.age)[coming]
         lateral = Lateral(-k, max(k, c.lateral_speed_sigma_k), c.lateral_speed_sigma_max)
         swerves = np.where(_bends(o, met, path), 0.0, reach_in)[coming]
         surely = meets(o.take(coming), narrow, swerves, lateral, path, ego, config)

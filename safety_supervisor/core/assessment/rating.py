@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from safety_supervisor.core.assessment.approach import may_stand, out_of_the_way
 from safety_supervisor.core.assessment.beside import Crossing, crossing
 from safety_supervisor.core.assessment.expected import Expectation, expected_motion, turned_across
 from safety_supervisor.core.assessment.objects import Objects, corridor_contacts
@@ -151,8 +152,9 @@ def worst_case(o: Objects, met: Contacts, situation: Situation, config: Config) 
     moment on the object may have done its worst.
     """
     gap, speed, response = worst_state(o, met, situation, config)
+    stands = may_stand(met, speed, config)
     v, e = ego_speed(situation, config), situation.envelope
-    return np.where(met.hit, margin_of(o, gap, v, speed, response, situation.acceleration, e), np.inf)
+    return np.where(met.hit, margin_of(o, gap, v, speed, stands, response, situation.acceleration, e), np.inf)
 
 
 def worst_state(o: Objects, met: Contacts, situation: Situation, config: Config) -> tuple[Floats, Floats, Floats]:
@@ -165,14 +167,19 @@ def worst_state(o: Objects, met: Contacts, situation: Situation, config: Config)
     # What prediction adds to the speed's uncertainty since then is the object's motion, and that counts as its worst.
     reading, speed_off = abs(situation.ego.speed), e.sigma_k * met.heard_sigma
     gap, speed = worst_end(met.gap, gap_off, bound, reading, met.along, speed_off, met.age)
+    gap, speed = out_of_the_way(o, met, gap, speed, situation, config)
     return gap, speed, met.age + timing.commit + timing.actuation_delay
 
 
 def margin_of(
-    o: Objects, gap: Floats, ego: Floats | float, speed: Floats, response: Floats, acceleration: float, e: Envelope
-) -> Floats:
-    """Return the worst-case margin [m] of each row by the envelope that is for it."""
+    o: Objects, gap: Floats, ego: Floats | float, speed: Floats, stands: Bools, response: Floats, acceleration: float,
+    e: Envelope,
+) -> Floats:  # fmt: skip
+    """Return the worst-case margin [m] of each row by the envelope for it; who may as well stand gains no speed."""
     far = path_margin(gap, ego, speed, response, acceleration, e)
+    if np.count_nonzero(stands):
+        creeping = replace(e, object_acceleration_max=0.0, object_response=0.0)
+        far = np.where(stands, path_margin(gap, ego, speed, response, acceleration, creeping), far)
     if not np.count_nonzero(o.near):
         return np.asarray(far)
     near = near_field_margin(gap, ego, o.approach, response, acceleration, o.keep, e)
@@ -196,6 +203,8 @@ def authority(o: Objects, met: Contacts, known: float, speed: float, config: Con
     seen_at = gap + np.maximum(speed - met.along, 0.0) * met.age
     doubtful = (o.static & (seen_at > a.static_range)) | (gap > known) | (o.suspect & (gap > a.near_range))
     surely = np.abs(met.lateral) + a.course_sigma_k * met.lateral_sigma <= config.vehicle.width / 2 + o.slack
+    # Where there is time to hear who comes more often, its place alone is not sure enough.
+    surely &= (met.along >= -config.tracking.moving_speed) | (gap <= config.expected.ttc * (speed - met.along))
     course = o.hits >= np.where(gap <= a.near_range, a.near_hits, a.course_hits)
     young = (o.hits < a.hits) | ~(course | surely)
     level = np.where(close, EMERGENCY_STOP, by_existence)
