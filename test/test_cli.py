@@ -132,18 +132,24 @@ def test_no_name_and_no_stream_stops_a_replay(tmp_path, bag, command):
     assert summary["bag"] == "Fahrt ä 日本 \ufffd"
 
 
-@pytest.mark.parametrize("request_to_end", [signal.SIGTERM, signal.SIGHUP])
-def test_a_request_to_end_is_one_line_and_leaves_nothing(tmp_path, request_to_end):
+def hear_hang_ups():
+    """Also where these tests run under nohup, which every child inherits."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def test_a_request_to_end_is_one_line_and_leaves_nothing(tmp_path):
     path, out = write(tmp_path / "drive", drive(60.0)), tmp_path / "out"
     arguments = [sys.executable, "-m", "safety_supervisor", "replay", str(path), "--out", str(out)]
-    with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        while process.poll() is None and not list(out.glob("*.part")):
-            time.sleep(0.02)
-        process.send_signal(request_to_end)
-        _, err = process.communicate(timeout=30)
-    assert err == "safety-supervisor: terminated, nothing is left half-written\n"
-    assert process.returncode == 128 + request_to_end
-    assert list(out.iterdir()) == []
+    for request_to_end in (signal.SIGTERM, signal.SIGHUP):
+        with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                              preexec_fn=hear_hang_ups) as process:  # fmt: skip
+            while process.poll() is None and not list(out.glob("*.part")):
+                time.sleep(0.02)
+            process.send_signal(request_to_end)
+            _, err = process.communicate(timeout=120)
+        assert err == "safety-supervisor: terminated, nothing is left half-written\n"
+        assert process.returncode == 128 + request_to_end
+        assert list(out.iterdir()) == []
 
 
 @pytest.mark.parametrize(
