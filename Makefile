@@ -34,6 +34,8 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c requirement
 
 # A sourced ROS would put its own rclpy and message packages before those of the environment.
 unexport PYTHONPATH AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH
+# Hundreds of processes of the tests would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
