@@ -322,8 +322,8 @@ def test_a_stop_brings_the_yaw_rate_to_zero_on_the_spot(mode, rate):
 class Turner:
     """A base that turns as it is commanded, with a limited yaw acceleration, and ultrasonics that see walls."""
 
-    def __init__(self, walls, rate, config=BASE, obey=True):
-        self.walls, self.rate_wanted, self.config, self.obey = walls, rate, config, obey
+    def __init__(self, walls, rate, config=BASE):
+        self.walls, self.rate_wanted, self.config = walls, rate, config
         self.yaw, self.rate, self.t, self.least = 0.0, 0.0, T, INF
         self.state, self.decisions = supervisor.start(config), []
 
@@ -344,25 +344,35 @@ class Turner:
         inputs = Inputs(odometry=(now,), ranges=pings, plans=(plan,))
         self.state, decision = supervisor.step(self.state, replace(inputs, **extra), self.t, self.config)
         self.decisions.append(decision)
-        period = self.config.timing.period
-        wanted = self.rate_wanted if not self.obey else 0.0
-        if decision.command is not None and self.obey:
+        wanted = 0.0
+        if decision.command is not None:
             later = self.config.timing.actuation_delay + np.array([0.0, 0.05])
             yaw = np.interp((self.t - decision.command.t) / 1e9 + later, decision.command.time,
                             np.unwrap(decision.command.yaw))
             wanted = float(yaw[1] - yaw[0]) / 0.05
+        self.turn(wanted)
+        return decision
+
+    def turn(self, wanted):
+        """Turn for a tick, towards the wanted rate."""
+        period = self.config.timing.period
         change = 1.5 / RADIUS * period  # what the envelope counts on
         before = self.rate
         self.rate += float(np.clip(wanted - self.rate, -change, change))
         self.yaw += (before + self.rate) / 2 * period
         self.t += nanoseconds(period)
         self.least = min(self.least, Polygon(footprint(0.0, 0.0, self.yaw, V)).distance(self.walls))
-        return decision
 
     def run(self, seconds):
         for _ in range(round(seconds / self.config.timing.period)):
             self.tick()
         return {d.mode for d in self.decisions}
+
+    def alone(self, seconds):
+        """What comes of it without a supervisor: the least distance to a wall."""
+        for _ in range(round(seconds / self.config.timing.period)):
+            self.turn(self.rate_wanted)
+        return self.least
 
 
 def wall(distance):
@@ -378,9 +388,7 @@ def test_a_base_that_turns_next_to_a_wall_stops_before_its_corner_touches_it(rat
     assert base.least > 0.0
     assert base.rate == pytest.approx(0.0, abs=0.02)
     assert base.decisions[-1].mode == Mode.STANDSTILL
-    alone = Turner(wall(0.08), rate, obey=False)  # the control: without a supervisor it scrapes along it
-    alone.run(3.5)
-    assert alone.least == 0.0
+    assert Turner(wall(0.08), rate).alone(3.5) == 0.0  # the control: it scrapes along it
 
 
 @pytest.mark.parametrize(("rate", "turns"), [(0.6, 0.3), (1.2, 0.0)])
@@ -391,9 +399,7 @@ def test_a_post_that_the_corner_comes_to_later_is_turned_to_and_not_touched(rate
     assert base.least > 0.0
     assert base.yaw > turns
     assert base.decisions[-1].mode == Mode.STANDSTILL
-    alone = Turner(post, rate, obey=False)
-    alone.run(3.5)
-    assert alone.least == 0.0
+    assert Turner(post, rate).alone(3.5) == 0.0
 
 
 @pytest.mark.parametrize("rate", [0.6, -0.6, 1.2])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import CONFIG, FRONT, Drive, T, arc, config, ego, lead, path_of, plan, situation, takeover, together
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import any_inputs
 
@@ -317,6 +317,7 @@ def test_a_driver_ends_it_and_a_clock_that_jumps_too():
     assert (other.state.shift, other.state.room) == (None, None)
 
 
+@settings(max_examples=30)
 @given(st.data())
 def test_nothing_that_arrives_during_a_shift_raises(data):
     state, t, handed_over = WHILE.state, WHILE.t, False

@@ -412,7 +412,7 @@ def healthy(t):
     return Drive(config=BOTH, t=t, echo=5.0).inputs()
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)  # test_step_machine.py and campaigns/fuzz.py look much longer
 @given(lives(), st.booleans())
 def test_no_inputs_whatever_raise_or_break_a_promise(ticks, after_a_good_start):
     state = supervisor.start(BOTH)
@@ -427,7 +427,7 @@ def test_no_inputs_whatever_raise_or_break_a_promise(ticks, after_a_good_start):
     assert read_only(decision.path) or decision.path is not None
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(lives())
 def test_the_same_life_twice_gives_the_same_decisions_and_leaves_old_states_alone(ticks):
     records = []
