@@ -140,3 +140,27 @@ def test_who_comes_and_is_far_enough_to_be_heard_again_must_have_been_heard_ofte
     assert judged(lead(30.0, -15.0, **few), 20.0).demand == Mode.EMERGENCY_STOP
     assert judged(lead(60.0, -15.0, hits=A.course_hits, sigma=0.1), 20.0).demand == Mode.EMERGENCY_STOP
     assert judged(lead(20.0, 0.0, **few), 20.0).demand == Mode.EMERGENCY_STOP  # who does not come is not spared
+
+
+# --- who drives ahead, beside the way -------------------------------------------------------------------------------
+
+
+def edge(gap, speed=18.0, **keywords):
+    return judged(lead(gap, speed, **{"y": -1.6, "sigma": 0.3, **keywords}), 28.0).demand
+
+
+def test_traffic_that_is_met_late_must_surely_be_in_the_way():
+    """At the edge of the corridor, three seconds away: it is heard again before anything is lost."""
+    assert edge(45.0) == Mode.SPEED_CAP
+    assert edge(45.0, y=-1.0) == Mode.EMERGENCY_STOP  # surely in it
+    assert edge(45.0, y=-0.9, sigma=1.0) == Mode.EMERGENCY_STOP  # right ahead, however badly its place is known
+    assert edge(45.0, sigma=0.05) == Mode.EMERGENCY_STOP
+    assert edge(45.0, vy=0.5) == Mode.EMERGENCY_STOP  # it comes nearer across
+    assert edge(45.0, vy=-0.5) == Mode.SPEED_CAP
+
+
+def test_where_there_is_no_time_the_place_is_taken_as_it_is():
+    assert edge(A.course_time * 10.0 - 1.0) == Mode.EMERGENCY_STOP
+    assert edge(A.near_range - 0.5, 27.0) == Mode.EMERGENCY_STOP
+    assert edge(A.near_range + 0.5, 27.0) == Mode.SPEED_CAP
+    assert edge(45.0, 0.0) == Mode.EMERGENCY_STOP  # what stands is no traffic

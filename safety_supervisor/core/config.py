@@ -183,6 +183,7 @@ class Authority:
     course_hits: int = param(10, "", 1, 50, "before, its place is noise: it must surely be in the corridor")
     near_hits: int = param(4, "", 1, 50, "the same, closer than near_range")
     course_sigma_k: float = param(2.0, "", 0.0, 6.0, "surely: by this many sd of lateral position")
+    course_time: float = param(3.0, "s", 0.0, 10.0, "met later than this, traffic must surely be in the corridor too")
     static_range: float = param(65.0, "m", 10.0, 300.0, "never-moved returns beyond it may only cap the speed")
     lead: float = param(0.9, "", 0.0, 1.0, "a confirmed track, as counted in the summary")
 

@@ -203,10 +203,15 @@ def authority(o: Objects, met: Contacts, known: float, speed: float, config: Con
     seen_at = gap + np.maximum(speed - met.along, 0.0) * met.age
     doubtful = (o.static & (seen_at > a.static_range)) | (gap > known) | (o.suspect & (gap > a.near_range))
     surely = np.abs(met.lateral) + a.course_sigma_k * met.lateral_sigma <= config.vehicle.width / 2 + o.slack
-    # Where there is time to hear who comes more often, its place alone is not sure enough.
-    surely &= (met.along >= -config.tracking.moving_speed) | (gap <= config.expected.ttc * (speed - met.along))
+    # Where there is time to hear it again: of who comes a place alone is not enough, and who drives ahead beside ego's
+    # own strip, and comes no nearer across, must surely be in the way.
+    closing, moves = speed - met.along, config.tracking.moving_speed
+    surely &= (met.along >= -moves) | (gap <= config.expected.ttc * closing)
+    later = gap > np.maximum(a.near_range, a.course_time * closing)
+    vague = later & (met.along > moves) & (np.abs(met.lateral) > config.vehicle.width / 2) & ~surely
+    vague &= met.drift * met.lateral >= 0.0
     course = o.hits >= np.where(gap <= a.near_range, a.near_hits, a.course_hits)
-    young = (o.hits < a.hits) | ~(course | surely)
+    young = (o.hits < a.hits) | ~(course | surely) | vague
     level = np.where(close, EMERGENCY_STOP, by_existence)
     level = np.where(young, np.minimum(level, SPEED_CAP), level)
     level = np.where(o.sound, level, EMERGENCY_STOP)
