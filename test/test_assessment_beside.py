@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import CONFIG, FRONT, lead, situation, stop_plan, together
+from builders import CONFIG, FRONT, lead, plan, situation, stop_plan, together
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safety_supervisor.core.assessment import assess
+from safety_supervisor.core.assessment import assess, objects_of, rate
 from safety_supervisor.core.assessment.objects import UNHEARD
 from safety_supervisor.core.envelopes import EPS, crossing_margin, lateral_margin, upper_speed
 from safety_supervisor.core.motion import fallback_distance, fallback_duration
@@ -169,6 +169,15 @@ def test_the_lateral_margin_is_that_of_the_proved_envelope(aside, speed, sigma, 
     found = lateral(beside(aside, speed, sigma=sigma, speed_sigma=speed_sigma, age=age))
     worst = -(speed + E.sigma_k * speed_sigma)
     assert found == pytest.approx(lateral_margin(aside - E.sigma_k * sigma, 0.0, worst, RESPONSE + age, E), abs=1e-9)
+
+
+def test_in_a_bend_the_lateral_margin_takes_the_measured_speed_in_full():
+    """Who follows a bend to the left seems to drift to the right, as far as the tracker lags: a guess, no proof."""
+    drifts, bend = beside(1.0, 1.0, gap=-FRONT), plan(15.0, curvature=0.01)
+    assert lateral(drifts, by=bend) == pytest.approx(lateral(drifts), abs=1e-6)
+    rated = rate(objects_of(drifts, (), situation(15.0), CONFIG), situation(15.0, by=bend).path,
+                 situation(15.0, by=bend), CONFIG)  # fmt: skip
+    assert abs(rated.met.sideways[0]) < 0.5
 
 
 def test_who_is_abreast_asks_for_nothing():

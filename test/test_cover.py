@@ -124,6 +124,15 @@ def test_beside_a_sector_half_an_object_still_shows():
     assert places(sensor, [near[0], far[0], -0.2], [near[1], far[1], 0.0], 0.5).tolist() == [True, False, False]
 
 
+def test_places_are_looked_at_by_any_healthy_sensor_no_nearer_than_it_sees():
+    near = Sensor(kind="radar", topic="n", x=0.0, half_angle=0.5, range_min=2.0, range_max=10.0)
+    made = config(near=near, left=replace(near, topic="l", yaw=np.pi / 2, range_min=0.0))
+    x, y = np.array([1.9, 2.1, 10.1, 0.0, -3.0]), np.array([0.0, 0.0, 0.0, 1.0, 0.0])
+    assert cover.looked_at(x, y, ("near", "left"), made).tolist() == [False, True, False, True, False]
+    assert cover.looked_at(x, y, ("near",), made).tolist() == [False, True, False, False, False]
+    assert not cover.looked_at(x, y, (), made).any()
+
+
 # --- who is healthy -------------------------------------------------------------------------------------------------
 
 

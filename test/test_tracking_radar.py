@@ -132,6 +132,23 @@ def test_what_moves_accelerates_along_its_motion_and_what_stands_anyhow():
     assert np.allclose(noise[3], np.diag([0.1, 0.1]))
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_what_prediction_has_put_to_one_axis_is_taken_off_again(steps):
+    root = np.random.default_rng(1).normal(0.0, 0.5, (4, 4))
+    state, cov = np.array([[10.0, -2.0, 15.0, 1.0]]), (root @ root.T)[None]
+    dt, plain = 0.6, kf.Motion(2.0, 0.5, 0.1, 0.3)
+    later = state, cov
+    for _ in range(steps):
+        later = kf.predict(*later, dt / steps, plain)
+    u = np.array([0.6, -0.8])
+    now, added = later[1], dt * kf.white_acceleration(state[:, 2:], plain)
+    then, grown = kf.unpredicted(u @ now[:, :2, 2:] @ u, u @ now[:, 2:, 2:] @ u, u @ added @ u, np.array([dt]), 0.3)
+    assert then == pytest.approx(u @ cov[:, 2:, 2:] @ u)
+    assert grown == pytest.approx(u @ (now - cov)[:, :2, :2] @ u)
+    none, _ = kf.unpredicted(np.zeros(1), np.full(1, 0.1), np.full(1, 0.2), np.array([dt]), 0.0)
+    assert none.tolist() == [0.0]  # less than was added: nothing was known so well
+
+
 def test_process_noise_does_not_depend_on_the_number_of_steps():
     state, cov, motion = np.ones((1, 4)), np.eye(4)[None], kf.Motion(2.0, 0.5, 0.5, 0.01)
     once = kf.predict(state, cov, 0.3, motion)

@@ -105,6 +105,14 @@ def viewed(x: Floats, y: Floats, table: Floats, extent: float) -> View:
     return View(inside, inside & (dx * dx + dy * dy <= reach2))
 
 
+def looked_at(x: Floats, y: Floats, well: tuple[str, ...], config: Config) -> Bools:
+    """Tell at which places (N,) [m] of base_link the sensors `well` look, no nearer to them than they see."""
+    sensors = [sensor for name, sensor in config.sensors if name in well]
+    table, nearest = _table(sensors), np.array([sensor.range_min for sensor in sensors])
+    sees = np.hypot(x - table[:, :1], y - table[:, 1:2]) >= nearest[:, None]
+    return _some(viewed(x, y, table, 0.0).seen & sees, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Chosen:
     """Some sensors of a vehicle, known by its digest."""

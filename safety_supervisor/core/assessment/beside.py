@@ -105,7 +105,11 @@ def _comes(o: Objects, met: Contacts, path: Path, config: Config, reach: float) 
 
 
 def _toward(o: Objects, met: Contacts, path: Path, rows: Ints) -> tuple[Floats, Floats]:
-    """Return the speed of rows towards the path [m/s, negative = away] and its standard deviation."""
+    """Return the speed of rows towards the path as it is measured [m/s, negative = away], and its standard deviation.
+
+    `Contacts.sideways` leaves out what a bend explains, for the expected motion; a proved margin takes it in full, for
+    who crosses does not follow the bend.
+    """
     heading = np.interp(met.station[rows], path.s, path.heading)
     x, y = -np.sin(heading), np.cos(heading)
     cov = o.cov[rows, 2:, 2:]

@@ -21,6 +21,7 @@ from safety_supervisor.core.geometry import (
     turn_contacts,
 )
 from safety_supervisor.core.tracking import since_heard
+from safety_supervisor.core.tracking.kalman import unpredicted
 from safety_supervisor.core.world import NANOSECONDS, Arc, Bools, Echo, Floats, Ints, Odometry, Tracks, seconds
 
 FLANK_SPEED = 5.0
@@ -306,9 +307,7 @@ def _settled(tracks: Tracks, ego: Odometry, config: Config) -> tuple[Floats, Flo
     left, p, v, t = np.array([-sin, cos]), cov[rows], tracks.state[rows, 2:], unheard[rows]
     drift, moves = v @ left, left @ p[:, 2:, 2:] @ left
     q = left @ since_heard(tracks.take(rows), config.tracking) @ left
-    then = np.maximum(moves - q, 0.0)
-    both = left @ p[:, :2, 2:] @ left - t * then - q * t / 2
-    grown = 2 * t * both + t * t * then + q * t * t / 3 + config.tracking.odometry_drift * t
+    then, grown = unpredicted(left @ p[:, :2, 2:] @ left, moves, q, t, config.tracking.odometry_drift)
     calm = (np.abs(drift) <= SWERVES * np.sqrt(then)) | (tracks.hits[rows] < config.corridor.lateral_hits)
     calm &= np.abs(v @ (cos, sin)) > config.tracking.moving_speed
     position, cov = position.copy(), cov.copy()

@@ -15,7 +15,8 @@ import numpy as np
 from safety_supervisor.core.assessment.objects import Objects, corridor_contacts, counts, echo_points, half_width, meets
 from safety_supervisor.core.assessment.rating import Rated, worst_case
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, Situation
-from safety_supervisor.core.config import Config, Sensor
+from safety_supervisor.core.config import Config
+from safety_supervisor.core.cover import looked_at
 from safety_supervisor.core.envelopes import EPS
 from safety_supervisor.core.fallback import brake_left, course, lateral_left
 from safety_supervisor.core.geometry import Contacts, Lateral, Path, planned_path, slopes
@@ -160,25 +161,10 @@ def _covered(way: Way, situation: Situation, config: Config) -> bool:
     ego, vehicle, path = situation.ego, config.vehicle, way.path
     side = 1.0 if way.step.offset > 0 else -1.0
     half = side * vehicle.width / 2
-    aside = np.full(OUTLINE, half + way.step.offset / 2)
-    beside = np.stack([np.linspace(-vehicle.rear, vehicle.front, OUTLINE), aside], axis=1)
     gone = (path.s >= way.step.start + way.step.length / 2) & (path.s <= way.travel[-1])
     dx = path.x[gone] - half * np.sin(path.heading[gone]) - ego.x
     dy = path.y[gone] + half * np.cos(path.heading[gone]) - ego.y
     cos, sin = np.cos(ego.yaw), np.sin(ego.yaw)
-    ahead = np.stack([cos * dx + sin * dy, cos * dy - sin * dx], axis=1)
-    points = np.concatenate([beside, ahead])
-    seen = np.zeros(len(points), np.bool_)
-    for name, sensor in config.sensors:
-        if name in situation.well:
-            seen |= _in_view(points, sensor)
-    return bool(seen.all())
-
-
-def _in_view(points: Floats, sensor: Sensor) -> Bools:
-    """Tell which points (P, 2) of `base_link` [m] a sensor looks at."""
-    dx, dy = points[:, 0] - sensor.x, points[:, 1] - sensor.y
-    bearing = np.arctan2(dy, dx) - sensor.yaw
-    off = np.abs((bearing + np.pi) % (2 * np.pi) - np.pi)
-    distance = np.hypot(dx, dy)
-    return np.asarray((off <= sensor.half_angle) & (distance >= sensor.range_min) & (distance <= sensor.range_max))
+    x = np.concatenate([np.linspace(-vehicle.rear, vehicle.front, OUTLINE), cos * dx + sin * dy])
+    y = np.concatenate([np.full(OUTLINE, half + way.step.offset / 2), cos * dy - sin * dx])
+    return bool(looked_at(x, y, situation.well, config).all())

@@ -83,6 +83,17 @@ def process_noise(velocity: Floats, dt: float, motion: Motion) -> Floats:
     return noise
 
 
+def unpredicted(cross: Floats, speed: Floats, added: Floats, dt: Floats, drift: float) -> tuple[Floats, Floats]:
+    """Return along one axis the variance that the speed had `dt` (N,) [s] ago, and what has come to that of the place.
+
+    `cross` and `speed` (N,) are the covariance of place and speed and the variance of the speed now, `added` (N,) what
+    prediction has put to the latter [m^2/s^2]; the opposite of `process_noise` and `predict`, less the lag of speeds.
+    """
+    then = np.maximum(speed - added, 0.0)
+    before = cross - dt * then - added * dt / 2
+    return then, 2 * dt * before + dt * dt * then + added * dt * dt / 3 + drift * dt
+
+
 def predict(state: Floats, cov: Floats, dt: float, motion: Motion) -> tuple[Floats, Floats]:
     """Move N states by `dt` [s]; backwards (a stamp ahead of the tick) adds uncertainty just as forwards."""
     if dt == 0:
