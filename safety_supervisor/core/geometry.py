@@ -530,17 +530,22 @@ def first_conflict(
     x, y = np.interp(where, path.s, path.x), np.interp(where, path.s, path.y)
     heading = np.interp(where, path.s, path.heading)
     cos, sin = np.cos(heading), np.sin(heading)
-    vx, vy = velocity[:, :1], velocity[:, 1:]
-    dx = position[:, :1] + vx * times - x
-    dy = position[:, 1:] + vy * times - y
-    ahead, left = cos * dx + sin * dy, cos * dy - sin * dx
-    along = cos * vx + sin * vy
-    room = np.where(along < np.interp(where, path.s, path.speed), clearance[:, None], 0.0)
-    hit = (np.abs(left) <= half_width[:, None]) & (ahead >= -path.rear) & (ahead - path.front <= room)
-    rows, first = np.arange(len(position)), hit.argmax(axis=1)
-    any_hit = hit[rows, first]
-    travel = where[first] + ahead[rows, first] - path.front
-    return np.where(any_hit, times[first], np.inf), np.where(any_hit, travel, np.inf)
+    dx = position[:, :1] + velocity[:, :1] * times - x
+    dy = position[:, 1:] + velocity[:, 1:] * times - y
+    within = np.abs(cos * dy - sin * dx) <= half_width[:, None]
+    when, travel = np.full(len(position), np.inf), np.full(len(position), np.inf)
+    rows = within.any(axis=1).nonzero()[0]  # the others are beside the way all the time
+    if not len(rows):
+        return when, travel
+    ahead = cos * dx[rows] + sin * dy[rows]
+    along = cos * velocity[rows, :1] + sin * velocity[rows, 1:]
+    room = np.where(along < np.interp(where, path.s, path.speed), clearance[rows, None], 0.0)
+    hit = within[rows] & (ahead >= -path.rear) & (ahead - path.front <= room)
+    some, first = np.arange(len(rows)), hit.argmax(axis=1)
+    any_hit = hit[some, first]
+    when[rows] = np.where(any_hit, times[first], np.inf)
+    travel[rows] = np.where(any_hit, where[first] + ahead[some, first] - path.front, np.inf)
+    return when, travel
 
 
 def arc_points(arc: Arc, ego: Odometry, nearest: float, count: int = 9) -> Floats:

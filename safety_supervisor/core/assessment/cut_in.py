@@ -42,10 +42,13 @@ def foreseen(
     met, half = rated.met, config.vehicle.width / 2
     width = half_width(o, config)
     beside = np.abs(met.offset) > half + width
+    drifts = beside & (met.drift * met.offset < 0)
+    if not situation.braking and not np.count_nonzero(drifts | (rated.demand > NOMINAL) | rated.nears):
+        return rated, np.zeros(owners, np.bool_)  # nobody comes, and nothing is asked
     counts = ~o.near & o.sound & ~o.suspect & (o.existence >= a.stop) & (o.hits >= a.hits)
     counts &= met.along > -config.tracking.moving_speed
     counts &= (met.station - path.front <= np.where(o.static, a.static_range, rated.reach))
-    coming = counts & beside & (met.drift * met.offset < 0)
+    coming = counts & drifts
     body = bodies_of(o, met, config, owner) if np.count_nonzero(coming) else None
     if body is not None:  # a reflection that slides along a body that does not come is nobody's coming
         coming &= body.sideways * met.offset < 0

@@ -144,18 +144,21 @@ def _decide(
         tracks=state.tracker.tracks, arcs=state.ultrasonics.arcs,
         consumed=inputs.consumed, blind_spots=sight.count, config=config.digest, certificate=config.certificate,
     )  # fmt: skip
-    return _after(replace(state, sight=sight, arbiter=arbiter), decision, action, ego, config), decision
+    return _after(state, sight, arbiter, decision, action, ego, config), decision
 
 
-def _after(state: State, decision: Decision, action: Action, ego: Odometry, config: Config) -> State:
+def _after(
+    state: State, sight: policy_watch.Sight, arbiter: Arbiter, decision: Decision, action: Action, ego: Odometry,
+    config: Config,
+) -> State:  # fmt: skip
     """Return what the next tick is told."""
     mode, tracks = decision.mode, state.tracker.tracks
     watching = config.certificate is not None and not state.driver  # otherwise nobody executes what is decided
     speed = corner(ego, action.path).speed
     delivered = delivery.watched(state.delivery, mode, speed, action.acceleration, decision.t, config)
     lasts = mode.brakes and mode != Mode.STANDSTILL
-    return replace(state, acceleration=action.acceleration, before=tracks, shift=action.shift if lasts else None,
-                   told=action.command if action.unseen else None,
+    return replace(state, sight=sight, arbiter=arbiter, acceleration=action.acceleration, before=tracks,
+                   shift=action.shift if lasts else None, told=action.command if action.unseen else None,
                    ahead=tracking.ahead_of(ego, tracks, decision.assessment.threats, config),
                    delivery=delivered if watching else delivery.Delivery())
 
