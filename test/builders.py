@@ -13,7 +13,8 @@ import numpy as np
 from safety_supervisor.core import supervisor
 from safety_supervisor.core.assessment import Situation
 from safety_supervisor.core.config import Config, Sensor, with_values
-from safety_supervisor.core.geometry import Path, extrapolation, planned_path
+from safety_supervisor.core.geometry import Path
+from safety_supervisor.core.paths import extrapolation, planned_path
 from safety_supervisor.core.world import (
     Arc,
     Decision,

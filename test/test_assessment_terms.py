@@ -29,8 +29,9 @@ from safety_supervisor.core.assessment.situation import (
 from safety_supervisor.core.assessment.threats import decisive
 from safety_supervisor.core.envelopes import path_margin, upper_speed
 from safety_supervisor.core.foresight import TIMES
-from safety_supervisor.core.geometry import FOLLOWS, extrapolation
+from safety_supervisor.core.geometry import FOLLOWS
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
+from safety_supervisor.core.paths import extrapolation
 from safety_supervisor.core.tracking import kalman
 from safety_supervisor.core.world import Code, Mode, Mrm, Threat, Tracks
 

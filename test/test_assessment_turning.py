@@ -15,7 +15,8 @@ from shapely.geometry import Point, Polygon
 from safety_supervisor.core import fallback, supervisor
 from safety_supervisor.core.assessment import assess, objects_of
 from safety_supervisor.core.config import Config, Sensor, with_values
-from safety_supervisor.core.geometry import SAMPLES, corner_radius, footprint, turn_contacts, turn_rate, turned_path
+from safety_supervisor.core.geometry import footprint, turn_contacts
+from safety_supervisor.core.paths import SAMPLES, corner_radius, turn_rate, turned_path
 from safety_supervisor.core.plan_check import check_plan
 from safety_supervisor.core.world import (
     Arc,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safety_supervisor import vehicle_file
 from safety_supervisor.core import cover, health
 from safety_supervisor.core.config import Sensor
-from safety_supervisor.core.geometry import planned_path
+from safety_supervisor.core.paths import planned_path
 from safety_supervisor.core.world import Code, Finding, Health, Mode, RadarScan, Severity, nanoseconds
 
 CAR = vehicle_file.load(vehicle_file.share_dir("config") / "passenger_car.yaml")

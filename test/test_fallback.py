@@ -15,8 +15,8 @@ from safety_supervisor.core import fallback
 from safety_supervisor.core.config import GRAVITY
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.fallback import Manoeuvre, capped, grip, manoeuvre, stop
-from safety_supervisor.core.geometry import extrapolation
 from safety_supervisor.core.motion import fallback_distance
+from safety_supervisor.core.paths import extrapolation
 from safety_supervisor.core.world import Mode
 
 STOPS = (Mode.COMFORT_STOP, Mode.FIRM_STOP, Mode.EMERGENCY_STOP)

@@ -13,24 +13,21 @@ from hypothesis import strategies as st
 from shapely.geometry import Point, Polygon
 from shapely.ops import unary_union
 
-from safety_supervisor.core import geometry
+from safety_supervisor.core import geometry, paths
 from safety_supervisor.core.geometry import (
     BESIDE,
     FOLLOWS,
     LAG,
-    SAMPLES,
     Lateral,
     angle_difference,
     arc_points,
     contacts,
-    extrapolation,
     first_conflict,
     footprint,
-    is_reverse,
-    planned_path,
     slopes,
     unwrapped,
 )
+from safety_supervisor.core.paths import SAMPLES, extrapolation, is_reverse, planned_path
 from safety_supervisor.core.world import Odometry
 
 VEHICLE = CONFIG.vehicle
@@ -475,7 +472,7 @@ def test_all_that_the_body_sweeps_is_in_the_corridor(name):
 
 def test_the_outline_test_sees_samples_too_far_apart_and_corners_left_out(monkeypatch):
     with monkeypatch.context() as coarse:
-        coarse.setattr(geometry, "TURN", INF)
+        coarse.setattr(paths, "TURN", INF)
         assert missed(*TURNS["and off"], CONFIG.envelope.geometry_bound) > 0
     monkeypatch.setattr(geometry, "TEETH", INF)
     assert missed(*TURNS["reverse"], CONFIG.envelope.geometry_bound) > 0
@@ -494,8 +491,8 @@ def test_a_bend_of_a_road_is_sampled_as_a_straight_one():
     assert len(road.s) == SAMPLES
     tight = path_of(plan(5.0, duration=30.0, curvature=0.2), ego(5.0), 90.0)
     assert len(tight.s) == 4 * SAMPLES  # 0.32 rad between two of the coarse ones
-    assert np.abs(np.diff(tight.heading)).max() <= geometry.TURN
-    assert len(path_of(plan(5.0, duration=120.0, curvature=0.2), ego(5.0), 90.0).s) == geometry.FINEST * SAMPLES
+    assert np.abs(np.diff(tight.heading)).max() <= paths.TURN
+    assert len(path_of(plan(5.0, duration=120.0, curvature=0.2), ego(5.0), 90.0).s) == paths.FINEST * SAMPLES
 
 
 # --- beside the body, and the path turns ---------------------------------------------------------------------------

@@ -29,6 +29,7 @@ LAYERS = {
     "motion": 1,
     "envelopes": 1,
     "geometry": 1,
+    "paths": 1,
     "tracking": 2,
     "plan_check": 3,
     "policy_watch": 3,

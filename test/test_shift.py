@@ -15,7 +15,8 @@ from safety_supervisor.core import fallback, supervisor
 from safety_supervisor.core.assessment import assess, told_shift
 from safety_supervisor.core.assessment import room as judged_room
 from safety_supervisor.core.config import GRAVITY, Sensor
-from safety_supervisor.core.geometry import footprint, planned_path, slopes
+from safety_supervisor.core.geometry import footprint, slopes
+from safety_supervisor.core.paths import planned_path
 from safety_supervisor.core.shift import Step, shifted, step_of, swept
 from safety_supervisor.core.supervisor import Shift, judgement
 from safety_supervisor.core.world import Code, Echo, FreeRoom, Health, Mode, Mrm, Severity, Tracks, nanoseconds

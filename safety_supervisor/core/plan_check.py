@@ -12,8 +12,9 @@ import numpy as np
 
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.fallback import lateral_left
-from safety_supervisor.core.geometry import MIN_STEP, angle_difference, corner_radius, unwrapped
+from safety_supervisor.core.geometry import angle_difference, unwrapped
 from safety_supervisor.core.motion import fallback_distance
+from safety_supervisor.core.paths import MIN_STEP, corner_radius
 from safety_supervisor.core.world import Code, Finding, Floats, Odometry, Plan, seconds
 
 VALUE_MAX = 1e9

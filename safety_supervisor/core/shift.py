@@ -15,7 +15,8 @@ import numpy as np
 from safety_supervisor.core.config import Config, Vehicle
 from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.fallback import lateral_left
-from safety_supervisor.core.geometry import END_STRETCH, Path, slopes
+from safety_supervisor.core.geometry import Path, slopes
+from safety_supervisor.core.paths import END_STRETCH
 from safety_supervisor.core.world import Floats, Odometry, Plan, owned
 
 SECOND = 10 / np.sqrt(3)

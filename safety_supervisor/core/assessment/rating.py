@@ -22,7 +22,8 @@ from safety_supervisor.core.assessment.situation import (
 )
 from safety_supervisor.core.config import Config, Envelope
 from safety_supervisor.core.envelopes import EPS, near_field_margin, path_margin, ttc_margin, worst_end
-from safety_supervisor.core.geometry import Contacts, Extrapolation, Path
+from safety_supervisor.core.geometry import Contacts, Path
+from safety_supervisor.core.paths import Extrapolation
 from safety_supervisor.core.world import Bools, Code, Floats, Ints, Mode
 
 NEAR_BOUND = 0.01

@@ -19,7 +19,8 @@ from safety_supervisor.core.config import Config
 from safety_supervisor.core.cover import looked_at
 from safety_supervisor.core.envelopes import EPS
 from safety_supervisor.core.fallback import brake_left, course, lateral_left
-from safety_supervisor.core.geometry import Contacts, Lateral, Path, planned_path, slopes
+from safety_supervisor.core.geometry import Contacts, Lateral, Path, slopes
+from safety_supervisor.core.paths import planned_path
 from safety_supervisor.core.shift import Step, shifted, step_of, swept
 from safety_supervisor.core.world import Arc, Bools, Floats, Odometry
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from safety_supervisor.core.config import Config, Envelope
 from safety_supervisor.core.envelopes import upper_speed
-from safety_supervisor.core.geometry import Extrapolation, Path
+from safety_supervisor.core.geometry import Path
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
+from safety_supervisor.core.paths import Extrapolation
 from safety_supervisor.core.world import Mode, Odometry, Tracks
 
 NOMINAL, SPEED_CAP, COMFORT_STOP = int(Mode.NOMINAL), int(Mode.SPEED_CAP), int(Mode.COMFORT_STOP)

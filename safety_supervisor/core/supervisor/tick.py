@@ -13,7 +13,8 @@ from safety_supervisor.core import delivery, doppler_sign, health, policy_watch,
 from safety_supervisor.core.arbitration import TRUST, Arbiter, arbitrate, rebased
 from safety_supervisor.core.assessment import told_shift
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.geometry import SAMPLES, Path
+from safety_supervisor.core.geometry import Path
+from safety_supervisor.core.paths import SAMPLES
 from safety_supervisor.core.plan_check import check_following
 from safety_supervisor.core.supervisor.command import Action, acted
 from safety_supervisor.core.supervisor.judgement import covered, judge

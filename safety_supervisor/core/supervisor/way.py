@@ -7,17 +7,16 @@ from dataclasses import replace
 import numpy as np
 
 from safety_supervisor.core.config import Config
-from safety_supervisor.core.geometry import (
+from safety_supervisor.core.geometry import Path, angle_difference
+from safety_supervisor.core.motion import fallback_distance
+from safety_supervisor.core.paths import (
     Extrapolation,
-    Path,
-    angle_difference,
     corner_radius,
     extrapolation,
     planned_path,
     turn_rate,
     turned_path,
 )
-from safety_supervisor.core.motion import fallback_distance
 from safety_supervisor.core.supervisor.state import State
 from safety_supervisor.core.world import Health, Odometry, Plan, seconds
 
