@@ -8,11 +8,18 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from safety_supervisor import cli, vehicle_file
+from safety_supervisor.prove import command as prove
+from safety_supervisor.scenarios import command as scenarios
+from safety_supervisor.scenarios.bag import write_bag
+from safety_supervisor.scenarios.run import run
+from safety_supervisor.scenarios.suite import find
+from safety_supervisor.scenarios.suites import command as suites
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -36,8 +43,7 @@ LEFT = {
 """Pattern -> why a command is not executed."""
 REFUTES = r"^safety-supervisor prove .*--counterexample"
 """Commands whose page says that they end with 1: a claim is refuted."""
-SHORTER = {r"scenario run (r157|ncap)\S*(?!.*--sample)": ["--sample", "2"],
-           r"scenario run (r157|ncap)\S*.*--sample": ["--sample", "2"]}  # fmt: skip
+SHORTER = {r"^safety-supervisor fleet ": ["--workers", "0"]}
 """Pattern -> options that make the same command quick."""
 
 
@@ -67,9 +73,19 @@ def example(tmp_path_factory):
     weak = page.partition("# weak.yaml\n")[2].partition("\n\n")[0]
     (folder / "weak.yaml").write_text(textwrap.dedent(weak), encoding="utf-8")
     (folder / "drives").symlink_to("made")
-    code = cli.main(["scenario", "run", "parking-stop", "--out", str(folder / "made")])
-    assert code == 0
+    short = run(replace(find("parking-stop"), duration=4.0), scenarios.load(None), 0, True)
+    write_bag(short, folder / "made" / "parking-stop")
+    scenarios.write_vehicle(short, folder / "made" / "parking-stop.yaml")
     return folder
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Of every suite two cases are run, and of the claims those that a page names, and one of a family."""
+    sample, load = suites.sample, prove.claims.load
+    monkeypatch.setattr(suites, "sample", lambda *asked: sample(*asked)[:2])
+    named = ("LON-1", "TTC-1", "FALL-6")
+    monkeypatch.setattr(prove.claims, "load", lambda folder: [claim for claim in load(folder) if claim.id in named])
 
 
 def filled(command, folder):
@@ -87,18 +103,19 @@ def filled(command, folder):
     return words
 
 
-def run(words):
+def execute(words):
     if words[0] == "safety-supervisor":
         return cli.main(words[1:])
     return subprocess.run([sys.executable, *words[1:]], cwd=ROOT, capture_output=True, timeout=250).returncode
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.usefixtures("few")
 def test_the_commands_of_a_page_work(page, example, monkeypatch, capsys):
     monkeypatch.chdir(example)
     for command in commands(page):
         if reason(command) is None:
-            code = run(filled(command, example))
+            code = execute(filled(command, example))
             said = capsys.readouterr()
             wanted = 1 if re.search(REFUTES, command) else 0
             assert code == wanted, f"{page.name}: {command!r} ended with {code}: {said.err[-600:]}"
@@ -114,7 +131,7 @@ def test_there_are_commands_to_execute_and_every_reason_is_needed():
 
 def test_control_a_command_that_does_not_exist_fails(example, monkeypatch, capsys):
     monkeypatch.chdir(example)
-    assert run(filled("safety-supervisor replay BAG --no-such-option", example)) != 0
+    assert execute(filled("safety-supervisor replay BAG --no-such-option", example)) != 0
     assert capsys.readouterr().err
 
 
