@@ -382,6 +382,7 @@ def wall(distance):
     return shapely.LineString([(-2.0, y), (2.0, y)])
 
 
+@pytest.mark.no_cover  # a long drive, whose branches shorter tests reach
 @pytest.mark.parametrize("rate", [0.6, -0.6, 1.2])
 def test_a_base_that_turns_next_to_a_wall_stops_before_its_corner_touches_it(rate):
     base = Turner(wall(0.08), rate)
@@ -392,6 +393,7 @@ def test_a_base_that_turns_next_to_a_wall_stops_before_its_corner_touches_it(rat
     assert Turner(wall(0.08), rate).alone(3.5) == 0.0  # the control: it scrapes along it
 
 
+@pytest.mark.no_cover  # a long drive, whose branches shorter tests reach
 @pytest.mark.parametrize(("rate", "turns"), [(0.6, 0.3), (1.2, 0.0)])
 def test_a_post_that_the_corner_comes_to_later_is_turned_to_and_not_touched(rate, turns):
     post = shapely.LineString([(-0.2, 0.325), (-0.23, 0.305)])
@@ -403,6 +405,7 @@ def test_a_post_that_the_corner_comes_to_later_is_turned_to_and_not_touched(rate
     assert Turner(post, rate).alone(3.5) == 0.0
 
 
+@pytest.mark.no_cover  # a long drive, whose branches shorter tests reach
 @pytest.mark.parametrize("rate", [0.6, -0.6, 1.2])
 def test_a_base_that_turns_with_room_around_it_is_left_alone(rate):
     base = Turner(wall(0.4), rate)

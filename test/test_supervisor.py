@@ -32,6 +32,8 @@ NAN, INF = float("nan"), float("inf")
 FRONT = CONFIG.vehicle.front
 BOTH = config(front=RADAR, us=ULTRASONIC)
 PERIOD = nanoseconds(CONFIG.timing.period)
+untraced = pytest.mark.no_cover
+"""A long drive, which takes half as long again under the tracer, and whose branches shorter tests reach."""
 
 
 def codes(decision):
@@ -114,6 +116,7 @@ def test_a_plan_that_came_before_the_odometry_is_not_driven_unchecked():
 # --- hazards --------------------------------------------------------------------------------------------------------
 
 
+@untraced
 @pytest.mark.parametrize("speed", [8.0, 20.0, 30.0])
 def test_ego_stops_before_a_stopped_car_that_the_policy_does_not_see(speed):
     drive = Drive(speed=speed, objects=((speed**2 / 2 + 30.0 + FRONT, 0.0, 0.0),))
@@ -132,12 +135,14 @@ def test_ego_stops_before_a_stopped_car_that_the_policy_does_not_see(speed):
     assert {Mode.COMFORT_STOP, Mode.FIRM_STOP} & set(drive.modes)
 
 
+@untraced
 def test_the_same_drive_without_obedience_ends_in_contact():
     drive = Drive(objects=((200.0, 0.0, 0.0),), obey=False)
     drive.run(12.0)
     assert drive.objects[0][0] - drive.x - FRONT < 0
 
 
+@untraced
 def test_braking_builds_up_within_the_jerk_of_the_manoeuvre():
     drive = Drive(objects=((150.0 + FRONT, 0.0, 0.0),))
     drive.run(15.0)
@@ -156,6 +161,7 @@ def cut_in(drive, gap=6.0, speed=5.0):
     raise AssertionError(f"no emergency, only {drive.modes}")
 
 
+@untraced
 def test_after_an_emergency_ego_waits_at_rest_for_its_release():
     drive = in_motion()
     decision = cut_in(drive)
@@ -169,6 +175,7 @@ def test_after_an_emergency_ego_waits_at_rest_for_its_release():
     assert Mode.NOMINAL not in drive.modes[1:-1]
 
 
+@untraced
 def test_after_a_comfort_stop_ego_resumes_by_itself():
     drive = in_motion()
     drive.radar_on = False
@@ -480,6 +487,7 @@ def followed(drive, duration, odometry):
     return np.array(speeds)
 
 
+@untraced
 @pytest.mark.parametrize(("title", "mode"), [("stale", Mode.UNABLE), ("frozen", Mode.COMFORT_STOP)])
 def test_a_vehicle_that_follows_speeds_comes_to_rest_without_odometry(title, mode):
     """The speed that was heard last is not commanded again in every tick."""
