@@ -141,6 +141,8 @@ class Corridor:
     lateral_speed_sigma_k: float = param(1.5, "", 0.0, 4.0, "sd taken off a lateral speed, young tracks seem to swerve")
     oncoming_sigma_k: float = param(2.5, "", 0.0, 4.0, "sd by which an oncoming object must surely be in the way")
     lateral_hits: int = param(20, "", 1, 200, "detections before lateral motion counts: at first reflections slide")
+    onset_sigma_k: float = param(4.5, "", 2.0, 20.0, "sd by which a body leaves its lane; 3.7 in 442 kept lanes")
+    lane_keeping_sigma: float = param(0.1, "m/s", 0.01, 1.0, "speed across the lane of who keeps it, within 2 s")
     continuation: float = param(20.0, "m", 0.0, 100.0, "the planned path is trusted to bend on as it ends")
     lateral_speed_sigma_max: float = param(0.8, "m/s", 0.1, 5.0, "a lateral speed known worse than this does not count")
 

@@ -53,7 +53,7 @@ def bodies_of(o: Objects, met: Contacts, config: Config, owner: Ints) -> Bodies:
     rows = part.nonzero()[0]
     if len(rows) < 2:
         return alone
-    same = _same(o, met, config, owner, rows)
+    same = same_body(o, met, config, owner, rows)
     known = (o.hits[rows] >= a.course_hits) & (sigma[rows] <= config.corridor.lateral_speed_sigma_max)
     offset, width, rear, mean, sigma = (x.copy() for x in (alone.offset, alone.half_width, alone.rear, alone.sideways,
                                                            alone.sigma))  # fmt: skip
@@ -70,7 +70,7 @@ def bodies_of(o: Objects, met: Contacts, config: Config, owner: Ints) -> Bodies:
     return Bodies(offset, width, rear, mean, sigma)
 
 
-def _same(o: Objects, met: Contacts, config: Config, owner: Ints, rows: Ints) -> Bools:
+def same_body(o: Objects, met: Contacts, config: Config, owner: Ints, rows: Ints) -> Bools:
     """Tell which of some rows are reflections of one body, as (M, M)."""
     def apart(x: Floats) -> Floats:
         return np.asarray(np.abs(x[rows, None] - x[rows]))

@@ -10,6 +10,7 @@ import numpy as np
 from safety_supervisor.core import foresight
 from safety_supervisor.core.assessment.bodies import LENGTH, Bodies, bodies_of
 from safety_supervisor.core.assessment.objects import Objects, half_width
+from safety_supervisor.core.assessment.onset import moving_over
 from safety_supervisor.core.assessment.rating import CODES, Rated
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, NOMINAL, Situation
 from safety_supervisor.core.config import Config
@@ -42,15 +43,20 @@ def foreseen(
     met, half = rated.met, config.vehicle.width / 2
     width = half_width(o, config)
     beside = np.abs(met.offset) > half + width
-    drifts = beside & (met.drift * met.offset < 0)
-    if not situation.braking and not np.count_nonzero(drifts | (rated.demand > NOMINAL) | rated.nears):
-        return rated, np.zeros(owners, np.bool_)  # nobody comes, and nothing is asked
     counts = ~o.near & o.sound & ~o.suspect & (o.existence >= a.stop) & (o.hits >= a.hits)
     counts &= met.along > -config.tracking.moving_speed
     counts &= (met.station - path.front <= np.where(o.static, a.static_range, rated.reach))
+    begins = moving_over(o, met, counts & beside, situation, config, owner)
+    if np.count_nonzero(begins):
+        met = replace(met, drift=np.where(begins != 0, begins, met.drift))
+        rated = replace(rated, met=met)
+    drifts = beside & (met.drift * met.offset < 0)
+    if not situation.braking and not np.count_nonzero(drifts | (rated.demand > NOMINAL) | rated.nears):
+        return rated, np.zeros(owners, np.bool_)  # nobody comes, and nothing is asked
     coming = counts & drifts
     body = bodies_of(o, met, config, owner) if np.count_nonzero(coming) else None
     if body is not None:  # a reflection that slides along a body that does not come is nobody's coming
+        body = replace(body, sideways=np.where(begins != 0, begins, body.sideways))
         coming &= body.sideways * met.offset < 0
     # Who is behind asks for nothing; but who comes into the way behind ego, or has just been passed there, runs into
     # it if it brakes on. A follower will brake too.

@@ -12,6 +12,7 @@ from safety_supervisor.core.envelopes import upper_speed
 from safety_supervisor.core.geometry import Path
 from safety_supervisor.core.motion import fallback_distance, speed_for_distance
 from safety_supervisor.core.paths import Extrapolation
+from safety_supervisor.core.tracking import Returns
 from safety_supervisor.core.world import Mode, Odometry, Tracks
 
 NOMINAL, SPEED_CAP, COMFORT_STOP = int(Mode.NOMINAL), int(Mode.SPEED_CAP), int(Mode.COMFORT_STOP)
@@ -55,6 +56,8 @@ class Situation:
     """Deceleration that the bends of the path leave at ego's present speed [m/s^2] (`fallback.left_at_once`)."""
     well: tuple[str, ...] = ()
     """Names of the sensors that see what is there."""
+    returns: tuple[Returns, ...] = ()
+    """What moving bodies returned lately, in order of arrival."""
 
 
 def known_reach(path: Path, situation: Situation, config: Config) -> float:

@@ -96,7 +96,7 @@ def situated(
     if path.radius:  # the worst case begins with the turn that is planned, a stop with what is left of it
         ego = replace(ego, speed=corner(ego, path).speed if braking else float(path.speed[0]))
     return Situation(ego, path, present, acceleration, envelope, clear, braking, recent, resting, age, braked,
-                     state.before, begins, int(under_way), at_once=at_once, well=well)
+                     state.before, begins, int(under_way), at_once=at_once, well=well, returns=state.tracker.returns)
 
 
 def covered(trust: Health, situation: Situation, config: Config) -> Health:

@@ -8,7 +8,7 @@ declared noise; zero, negative or not finite means unknown, never exact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class Observation:
     """Of the sensor."""
     from_objects: bool = False
     """A list of objects, not of detections."""
+    returns: Detections = field(default_factory=lambda: Detections(np.zeros((0, 3)), np.zeros((0, 3))))
+    """The detections before returns of one body were merged."""
 
 
 def observe(
@@ -64,10 +66,10 @@ def observe(
         rows, z = rows[~own], z[~own]
     extent = None if scan.half_width is None else _sides(scan.half_width[rows])
     trust = None if scan.trust is None else scan.trust[rows]
-    found = ordered(z, _sigma(scan, z[:, 0], rows, sensor, p), p, trust, extent)
-    found = found if scan.from_objects else merged(found, p)
+    returns = ordered(z, _sigma(scan, z[:, 0], rows, sensor, p), p, trust, extent)
+    found = returns if scan.from_objects else merged(returns, p)
     return Observation(measured, found, sensor_pose(at, sensor), sensor, rejected, mine, scan.sensor,
-                       scan.from_objects)
+                       scan.from_objects, returns)
 
 
 def own_body(z: Floats, sensor: Sensor, vehicle: Vehicle) -> Bools:

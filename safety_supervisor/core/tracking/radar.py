@@ -30,6 +30,7 @@ from . import existence, ghosts, identity, kalman, silence, trust
 from .association import Detections, assign, gate
 from .ego import EgoHistory
 from .observation import Observation, observe
+from .returns import Returns, gathered
 from .trust import Fit
 
 REORDER = 3 * NANOSECONDS // 10
@@ -83,6 +84,8 @@ class TrackerState:
     """Scans that came too late to be put in their place, so far."""
     news: tuple[tuple[Observation, Fit], ...] = ()
     """The scans that arrived in this tick, in order of measurement."""
+    returns: tuple[Returns, ...] = ()
+    """What moving bodies returned lately, in order of arrival."""
 
     @classmethod
     def empty(cls) -> TrackerState:
@@ -95,7 +98,7 @@ def track_radar(
 ) -> TrackerState:
     """Process the scans that arrived since the last tick and predict all tracks, tentative ones included, to `t`."""
     if not ego.samples:
-        return replace(state, tracks=Tracks(t=t), records=(), news=())
+        return replace(state, tracks=Tracks(t=t), records=(), news=(), returns=())
     sensors = config.sensors_of("radar", "radar_tracks")
     latest = t + nanoseconds(config.health.future_tolerance)
     if state.records and state.records[-1].measured > latest:  # the clock was set back
@@ -117,7 +120,7 @@ def track_radar(
     return TrackerState(
         predicted(last, t, config.tracking), next_id, _recent(records, sensors),
         state.rejected + sum(seen.rejected for seen, _ in news), state.own + sum(seen.own for seen, _ in news),
-        state.late + late, tuple(news),
+        state.late + late, tuple(news), gathered(state.returns, [seen for seen, _ in news], t, config.tracking),
     )  # fmt: skip
 
 
