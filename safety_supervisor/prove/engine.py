@@ -284,12 +284,14 @@ class Exploration:
 
     def judge(self) -> Outcome:
         """Run the body once for each path and ask the solvers about each query; one failure decides."""
-        scripts: list[tuple[bool, ...]] = [()]
+        scripts: deque[tuple[bool, ...]] = deque([()])
         undecided: list[str] = []
+        # A control may fail in one choice of many only: breadth first comes to each of them soon.
+        control = bool(self.keywords) or self.without is not None
         for _ in range(PATHS_MAX):
             if not scripts:
                 return self._judged(undecided)
-            path = Path(scripts.pop(), self._is_feasible)
+            path = Path(scripts.popleft() if control else scripts.pop(), self._is_feasible)
             world = SymbolicWorld(self.config, self.scope, path, self.without)
             conclusion = self.claim.body(world, **self.keywords)
             scripts.extend(path.branches)
