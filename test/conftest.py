@@ -8,7 +8,9 @@ a simulated drive under the tracer takes half as long again and reaches nothing 
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pickle
 import re
 
 import pytest
@@ -30,3 +32,24 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if not TRACED.fullmatch(item.path.name):
             item.add_marker(pytest.mark.no_cover)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """`once(name, make)`: what `make` returns, made by the first test that asks, in whichever worker; read only."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    folder.mkdir(exist_ok=True)
+    here = {}
+
+    def get(name, make):
+        if name not in here:
+            file = folder / name.replace(os.sep, "_")
+            with file.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not file.exists():
+                    file.write_bytes(pickle.dumps(make()))
+            here[name] = pickle.loads(file.read_bytes())
+        return here[name]
+
+    return get

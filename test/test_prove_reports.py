@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from proved import CAR, CLAIMS, PROOFS, examined
 
 from safety_supervisor import vehicle_file
 from safety_supervisor.core import arbitration, envelopes, fallback, motion
 from safety_supervisor.core.world import Mode
-from safety_supervisor.prove import claims, command, counterexample, engine, formulas, jobs, ledger
+from safety_supervisor.prove import command, counterexample, engine, formulas, jobs, ledger
 from safety_supervisor.prove.claims import VEHICLE, Claim, ClaimError
 from safety_supervisor.prove.engine import PROVED, REFUTED
 from safety_supervisor.replay.command import Options, replay
@@ -27,9 +28,6 @@ from safety_supervisor.scenarios.run import run as simulate
 ROOT = Path(__file__).resolve().parents[1]
 LEDGER = ROOT / "proofs" / "LEDGER.md"
 SAFETY_CASE = ROOT / "docs" / "safety_case.md"
-PROOFS = vehicle_file.share_dir("proofs")
-CLAIMS = claims.load(PROOFS)
-CAR = vehicle_file.vehicles()["passenger_car"]
 
 WEAK = """\
 fallback: {emergency_deceleration: 2.5, emergency_jerk: 1.5, firm_deceleration: 2.5, comfort_deceleration: 2.0}
@@ -45,8 +43,8 @@ def arguments(*words):
 
 
 @pytest.fixture(scope="module")
-def reports():
-    return list(jobs.examine_all(CLAIMS, PROOFS, vehicle_file.load(CAR), jobs.Options(), 1))
+def reports(once):
+    return [examined(once, claim, scope) for claim in CLAIMS for scope in claim.scopes]
 
 
 @pytest.mark.slow
