@@ -29,7 +29,7 @@ from safety_supervisor.replay.inputs import Options
 pytestmark = [pytest.mark.xdist_group("node"), pytest.mark.timeout(240)]
 
 STOPS = {"COMFORT_STOP", "FIRM_STOP", "EMERGENCY_STOP", "UNABLE", "STANDSTILL"}
-QUICK = {**PATIENT, "allow_unproved": True, "health__radar_timeout": 1.0, "health__plan_timeout": 0.6}
+QUICK = {**PATIENT, "allow_unproved": True, "health__plan_timeout": 0.6}
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ PATIENT = {
     "health__odometry_timeout": 2.0,
     "health__plan_timeout": 2.0,
     "health__ultrasonic_timeout": 2.0,
+    "health__radar_timeout": 1.0,
 }
 
 
@@ -50,7 +51,7 @@ def start(tmp_path, domain):
 
 
 def test_it_stops_for_an_object_that_the_policy_does_not_see(start, domain):
-    start(allow_unproved=True, health__radar_timeout=1.0, **PATIENT)
+    start(allow_unproved=True, **PATIENT)
     with harness.world(domain, speed=15.0) as world:
         assert world.configure()
         assert world.activate()
@@ -84,7 +85,7 @@ sys.exit(main())
 def test_with_what_humble_has_of_rclpy_it_stops_too(domain, tmp_path):
     """No events executor, middleware events under their older name."""
     (tmp_path / "as_humble.py").write_text(AS_HUMBLE)
-    values = {"vehicle_file": harness.VEHICLE, "allow_unproved": True, "health__radar_timeout": 1.0, **PATIENT}
+    values = {"vehicle_file": harness.VEHICLE, "allow_unproved": True, **PATIENT}
     process = harness.supervisor(tmp_path, "as_humble", **values)
     try:
         with harness.world(domain, speed=15.0) as world:
