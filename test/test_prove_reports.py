@@ -17,6 +17,7 @@ from proved import CAR, CLAIMS, PROOFS, examined
 
 from safety_supervisor import vehicle_file
 from safety_supervisor.core import arbitration, envelopes, fallback, motion
+from safety_supervisor.core.config import with_values
 from safety_supervisor.core.world import Mode
 from safety_supervisor.prove import command, counterexample, engine, formulas, jobs, ledger
 from safety_supervisor.prove.claims import VEHICLE, Claim, ClaimError
@@ -179,7 +180,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("id_", BROKEN)
 def test_brakes_and_modes_are_shown_as_a_contact_with_the_broken_code_and_only_with_it(id_, tmp_path, monkeypatch):
-    config = vehicle_file.load(CAR)
+    config = with_values(vehicle_file.load(CAR), {"timing.period": 0.05, "timing.gate_timeout": 0.1})  # for time
     control, module, name, broken = BROKEN[id_]
     report = refuted(id_, config, control)
     whole = json.loads(counterexample.write(tmp_path / "whole", config, report).read_text(encoding="utf-8"))
