@@ -158,7 +158,7 @@ def test_against_a_plan_that_changes_lanes_itself_nothing_is_told():
 def test_only_who_drives_along_beside_and_is_caught_up_with_soon_is_asked_about():
     returns = seen(1, begun=1.3)
     assert told(returns).all()
-    for how in ({"moved": False}, {"hits": 5}, {"speed": EGO + 2.0}, {"gap": 90.0}, {"gap": 2.0}):
+    for how in ({"moved": False}, {"hits": 5}, {"speed": EGO + 2.0}, {"gap": 95.0}, {"gap": 2.0}):
         assert not told(returns, **how).any(), how
     assert not told(returns, side=-1.0).any()
     assert not told(()).any()

@@ -27,8 +27,8 @@ LATERAL_SPEED = 1.3
 """... and reach about this speed [m/s]."""
 BEGINS = -np.arange(0.2, 1.45, 0.1)
 """Times at which a move over may have begun [s from now]."""
-SOON, FAR = 0.3, 5.0
-"""Of interest is whose rear is met within FAR [s]; nearer than SOON there is little but flank, which fits badly."""
+SOON, EASY = 0.3, 1.5
+"""Asked is whose rear is met within EASY [s] and half the time to brake; nearer than SOON it shows little but flank."""
 NEIGHBOUR = 3.5
 """... and no farther beside ego than this [m], a lane."""
 INNER, OUTER = 1.2, 2.5
@@ -64,7 +64,7 @@ def moving_over(
         return speed
     room, c = met.station - situation.path.front, config.corridor
     asked = counts & ~o.static & (met.along > config.tracking.moving_speed)
-    asked &= (room > SOON * closing) & (room < FAR * closing)
+    asked &= (room > SOON * closing) & (room < (EASY + closing / (2 * situation.envelope.assumed_brake)) * closing)
     asked &= np.abs(met.offset) <= config.vehicle.width / 2 + NEIGHBOUR
     rows = asked.nonzero()[0]
     lane = _lane(situation.path) if len(rows) else None
@@ -76,8 +76,8 @@ def moving_over(
     rear = np.where(group, met.station[rows], np.inf).min(axis=1)
     edge = np.where(group, np.abs(met.offset[rows]), np.inf).min(axis=1)
     side = np.sign(met.offset[rows[bodies]])
-    data, t = _all(situation)
     lead = np.stack([rear, met.along[rows[bodies]], side, edge], axis=1)
+    data, t = _near(lead, situation)
     weight, place = _seen(lead, lane, data, t, situation.path, config)
     sure, toward = _test(weight, -place, t, c.lane_keeping_sigma)
     known = (group & (o.hits[rows] >= c.lateral_hits)).any(axis=1)
@@ -96,11 +96,17 @@ def _nearest(config: Config) -> float:
     return math.inf if widest == 0.0 else 1 / math.tan(min(widest, WIDE))
 
 
-def _all(situation: Situation) -> tuple[Floats, Floats]:
-    """Return all returns (R, 6), and when they were measured (R,) [s from now]."""
-    scans = situation.returns
-    t = [(r.t - situation.ego.t) / NANOSECONDS for r in scans]
-    return np.concatenate([r.rows for r in scans]), np.repeat(t, [len(r.rows) for r in scans])
+def _near(bodies: Floats, situation: Situation) -> tuple[Floats, Floats]:
+    """Return the returns (R, 6) from around all `bodies`, and when they were measured (R,) [s from now]."""
+    scans, path = situation.returns, situation.path
+    t = np.repeat([(r.t - situation.ego.t) / NANOSECONDS for r in scans], [len(r.rows) for r in scans])
+    data = np.concatenate([r.rows for r in scans])
+    cos, sin = np.cos(path.heading[0]), np.sin(path.heading[0])
+    x = cos * (data[:, 0] - path.x[0]) + sin * (data[:, 1] - path.y[0])
+    rear, along = bodies[:, 0], bodies[:, 1]
+    kept = (x >= rear.min() - TRAIL + along.max() * t) & (x <= rear.max() + LENGTH - (BRAKES - along.min()) * t)
+    rows = kept.nonzero()[0]
+    return data[rows], t[rows]
 
 
 def _lane(path: Path) -> tuple[float, float] | None:
