@@ -134,12 +134,10 @@ def test_how_far_who_comes_has_moved_across_unheard_is_not_sure():
     assert judged(lead(80.0, -16.0, vy=-6.0, age=0.0, **heard), 20.0).demand == Mode.EMERGENCY_STOP
 
 
-def test_who_comes_and_is_far_enough_to_be_heard_again_must_have_been_heard_often():
+def test_who_comes_and_is_surely_in_the_way_need_not_be_heard_often():
     few = {"hits": A.course_hits - 1, "sigma": 0.1}
-    assert judged(lead(60.0, -15.0, **few), 20.0).demand == Mode.SPEED_CAP
-    assert judged(lead(30.0, -15.0, **few), 20.0).demand == Mode.EMERGENCY_STOP
-    assert judged(lead(60.0, -15.0, hits=A.course_hits, sigma=0.1), 20.0).demand == Mode.EMERGENCY_STOP
-    assert judged(lead(20.0, 0.0, **few), 20.0).demand == Mode.EMERGENCY_STOP  # who does not come is not spared
+    assert judged(lead(60.0, -15.0, **few), 20.0).demand == Mode.EMERGENCY_STOP
+    assert judged(lead(60.0, -15.0, hits=A.hits - 1, sigma=0.1), 20.0).demand == Mode.SPEED_CAP
 
 
 # --- who drives ahead, beside the way -------------------------------------------------------------------------------

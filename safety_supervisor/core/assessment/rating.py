@@ -204,13 +204,11 @@ def authority(o: Objects, met: Contacts, known: float, speed: float, config: Con
     seen_at = gap + np.maximum(speed - met.along, 0.0) * met.age
     doubtful = (o.static & (seen_at > a.static_range)) | (gap > known) | (o.suspect & (gap > a.near_range))
     surely = np.abs(met.lateral) + a.course_sigma_k * met.lateral_sigma <= config.vehicle.width / 2 + o.slack
-    # Where there is time to hear it again: of who comes a place alone is not enough, and who drives ahead beside ego's
-    # own strip, and comes no nearer across, must surely be in the way.
-    closing, moves = speed - met.along, config.tracking.moving_speed
-    surely &= (met.along >= -moves) | (gap <= config.expected.ttc * closing)
-    later = gap > np.maximum(a.near_range, a.course_time * closing)
-    vague = later & (met.along > moves) & (np.abs(met.lateral) > config.vehicle.width / 2) & ~surely
-    vague &= met.drift * met.lateral >= 0.0
+    # Where there is time to hear it again: who drives ahead beside ego's own strip, and comes no nearer across, must
+    # surely be in the way.
+    later = gap > np.maximum(a.near_range, a.course_time * (speed - met.along))
+    ahead = (met.along > config.tracking.moving_speed) & (met.drift * met.lateral >= 0.0)
+    vague = later & ahead & (np.abs(met.lateral) > config.vehicle.width / 2) & ~surely
     course = o.hits >= np.where(gap <= a.near_range, a.near_hits, a.course_hits)
     young = (o.hits < a.hits) | ~(course | surely) | vague
     level = np.where(close, EMERGENCY_STOP, by_existence)
