@@ -47,9 +47,10 @@ PYTEST = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
 
 @dataclass(frozen=True)
 class Module:
-    """A module or folder of core/, the tests that are to kill its mutants, and whether proofs speak about it."""
+    """Part of core/, the tests that are to kill its mutants, and whether proofs speak about it."""
 
     path: str
+    """Modules or folders (patterns, apart by spaces)."""
     tests: tuple[str, ...]
     claims: str = ""
     """Claims that call its functions (a pattern of their names); empty: no proof speaks about it."""
@@ -59,9 +60,9 @@ MODULES = {
     "envelopes": Module("envelopes.py", ("test_envelopes.py", "test_motion.py", "test_assessment*.py"), "*"),
     "motion": Module("motion.py", ("test_motion.py", "test_envelopes.py", "test_assessment*.py", "test_fallback.py"),
                      "*"),
-    "geometry": Module("geometry.py", ("test_geometry.py", "test_assessment*.py", "test_mounts.py")),
-    "assessment": Module("assessment*", ("test_assessment*.py", "test_foresight.py", "test_core_corners.py",
-                                            "test_manoeuvres.py")),
+    "geometry": Module("geometry.py paths.py", ("test_geometry.py", "test_assessment*.py", "test_mounts.py")),
+    "assessment": Module("assessment*", ("test_assessment*.py", "test_foresight.py", "test_onset.py",
+                                         "test_core_corners.py", "test_manoeuvres.py")),
     "fallback": Module("fallback.py", ("test_fallback.py", "test_core_corners.py", "test_assessment*.py")),
     "health": Module("health.py", ("test_health.py", "test_policy_watch.py", "test_self_test.py")),
     "arbitration": Module("arbitration.py", ("test_arbitration.py", "test_requested.py"), "ARB-*"),
@@ -94,7 +95,7 @@ def prepared(name: str, again: bool = False) -> Path:
         subprocess.run(clone, check=True)
         (folder / ".begun").write_text(commit())
     core = folder / "safety_supervisor" / "core"
-    sources = sorted(str(p.relative_to(folder)) for p in core.glob(module.path))
+    sources = sorted(str(p.relative_to(folder)) for pattern in module.path.split() for p in core.glob(pattern))
     tests = sorted({str(p.relative_to(folder)) for t in module.tests for p in (folder / "test").glob(t)
                     if p.name not in SKIPPED_TESTS})  # fmt: skip
     lines = ["", "[tool.mutmut]", f"source_paths = {json.dumps(sources)}",
