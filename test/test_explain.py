@@ -89,10 +89,10 @@ def test_plan_and_fallback_lead_where_they_lead(first):
 
 
 def test_it_could_have_known_when_the_first_detections_would_have_been_believed(tmp_path):
-    late = write(tmp_path / "late", wall(seen_from=3.0))
+    late = write(tmp_path / "late", wall(seen_from=3.2))
     e = told(late, "first")
     known = e["first_knowable"]
-    assert known["first_detection_s"] == pytest.approx(3.0, abs=0.06)
+    assert known["first_detection_s"] == pytest.approx(3.2, abs=0.06)
     assert known["first_detection_s"] <= known["at_s"] < known["decided_s"]
     assert known["authority_s"] >= known["at_s"]
     assert known["earlier_s"] == pytest.approx(known["decided_s"] - known["at_s"], abs=1e-3)
