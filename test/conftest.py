@@ -24,7 +24,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 TRACED = re.compile(
     r"test_(arbitration|assessment\w*|candidates|config|core_corners|cover|delivery|doppler_sign|envelopes|fallback|foresight|"
-    r"geometry|health|manoeuvres|motion|plan_check|policy_watch|requested|self_test|shift|supervisor|tracking_(?!benchmark)\w+)\.py"
+    r"geometry|health|manoeuvres|motion|onset|plan_check|policy_watch|requested|self_test|shift|supervisor|"
+    r"tracking_(?!benchmark)\w+)\.py"
 )
 
 
