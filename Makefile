@@ -115,6 +115,8 @@ campaign: $(TEST_VENV)/.installed-campaign ## many hours: fuzzing, faults, mutat
 	$(TEST_VENV)/bin/python campaigns/statistics_claim.py --jobs $(CAMPAIGN_JOBS) --record || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/soak.py step --hours $(SOAK_HOURS) --record || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/soak.py replay --hours $(SOAK_HOURS) --record || failed=1; \
+	$(TEST_VENV)/bin/python campaigns/soak.py replay --hours $(SOAK_HOURS) \
+	  --vehicle config/examples/robot_base.yaml --record || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/soak.py node --hours $(NODE_HOURS) --record || failed=1; \
 	exit $$failed
 

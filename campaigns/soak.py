@@ -1,6 +1,6 @@
 """Long runs: does memory stay flat, do handles stay closed, do decisions stay the same?
 
-    python campaigns/soak.py replay --hours 24     # simulated time, through the shipped replay
+    python campaigns/soak.py replay --hours 24     # simulated time, through the shipped replay [--vehicle FILE]
     python campaigns/soak.py step --hours 24       # simulated time, one state all the way through `step`
     python campaigns/soak.py node --hours 1        # real time, the node as a process over DDS
 
@@ -78,10 +78,10 @@ class Gauge:
         }  # fmt: skip
 
 
-def soak_replay(hours: float) -> Iterator[dict[str, Any]]:
+def soak_replay(hours: float, vehicle: Path | None) -> Iterator[dict[str, Any]]:
     """Replay one recording again and again in one process; every pass must give the same modes and accelerations."""
     gauge, passes, simulated, differing = Gauge(), 0, 0.0, 0
-    config, first = load(None), None
+    config, first = load(vehicle), None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "bag")
         write_bag(simulate(find("free-drive"), config, 0, supervised=True), path)
@@ -97,9 +97,9 @@ def soak_replay(hours: float) -> Iterator[dict[str, Any]]:
             yield {**gauge.figures(), "passes": passes, "passes_that_differ": differing}
 
 
-def laps() -> tuple[list[tuple[int, Inputs]], int]:
+def laps(vehicle: Path | None) -> tuple[list[tuple[int, Inputs]], int]:
     """Return the ticks of one quiet drive, with times counted from 0 [ns], and the length of a lap [ns]."""
-    config = load(None)
+    config = load(vehicle)
     made = simulate(find("free-drive"), config, 0, supervised=True)
     gatherer, period, waiting, ticks = Gatherer(config), nanoseconds(config.timing.period), list(made.messages), []
     end = max(m.t for m in waiting)
@@ -146,10 +146,10 @@ def next_frame(at: Pose, ticks: list[tuple[int, Inputs]], length: int) -> Pose:
     return (*placed(at, *offset), at[2] + yaw)
 
 
-def soak_step(hours: float) -> Iterator[dict[str, Any]]:
+def soak_step(hours: float, vehicle: Path | None) -> Iterator[dict[str, Any]]:
     """Carry one state through lap after lap of a drive; every lap but the first must give nearly the same modes."""
-    ticks, length = laps()
-    config, gauge, at = load(None), Gauge(), (0.0, 0.0, 0.0)
+    ticks, length = laps(vehicle)
+    config, gauge, at = load(vehicle), Gauge(), (0.0, 0.0, 0.0)
     state, by, lap, reference, differing = supervisor.start(config), 0, 0, Counter[str](), 0
     while by / 3.6e12 < hours:
         modes: Counter[str] = Counter()
@@ -187,14 +187,14 @@ PATIENT = {"timing__period": 0.05, "timing__overrun": 0.2, "health__odometry_tim
 """The world is one Python process on a machine that may be busy: gaps in its stream are not what is soaked."""
 
 
-def soak_node(hours: float) -> Iterator[dict[str, Any]]:
+def soak_node(hours: float, vehicle: Path | None) -> Iterator[dict[str, Any]]:
     """Let the node judge a simulated drive over DDS for real hours; sample its process from outside."""
     sys.path.insert(0, str(ROOT / "test"))
     import node_harness
 
     with tempfile.TemporaryDirectory() as name, _environment(Path(name)) as domain:
         process = node_harness.supervisor(
-            Path(name), vehicle_file=node_harness.VEHICLE, allow_unproved=True, **PATIENT)  # fmt: skip
+            Path(name), vehicle_file=vehicle or node_harness.VEHICLE, allow_unproved=True, **PATIENT)  # fmt: skip
         world = node_harness.World(domain, speed=10.0, gap=1000.0)
         world.configure()
         world.activate()
@@ -223,7 +223,9 @@ def soak_node(hours: float) -> Iterator[dict[str, Any]]:
 SOAKS = {"replay": soak_replay, "step": soak_step, "node": soak_node}
 
 
-def soaked(what: str, hours: float, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def soaked(
+    what: str, hours: float, keep: Callable[[dict[str, Any]], None], vehicle: Path | None = None
+) -> dict[str, Any]:
     """Run one soak to its end or to SIGTERM and return its figures; `keep` gets them now and then, and at the end."""
     ends: list[int] = []
     both = (signal.SIGTERM, signal.SIGINT)
@@ -231,7 +233,7 @@ def soaked(what: str, hours: float, keep: Callable[[dict[str, Any]], None]) -> d
     figures: dict[str, Any] = {}
     kept = time.monotonic()
     try:
-        for figures in SOAKS[what](hours):
+        for figures in SOAKS[what](hours, vehicle):
             if ends:
                 break
             if time.monotonic() - kept >= RECORDED_EVERY:
@@ -249,14 +251,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=sorted(SOAKS))
     parser.add_argument("--hours", type=float, required=True)
+    parser.add_argument("--vehicle", metavar="FILE", type=Path, help="vehicle file (default: the passenger car)")
     parser.add_argument("--record", action="store_true", help="write the figures into docs/evidence/campaign.json")
     args = parser.parse_args()
 
     def keep(figures: dict[str, Any]) -> None:
         if args.record:
-            record("soak", {args.what: {"asked_hours": args.hours, **figures}}, merge=True)
+            name = f"{args.what}_{args.vehicle.stem}" if args.vehicle else args.what
+            record("soak", {name: {"asked_hours": args.hours, **figures}}, merge=True)
 
-    figures = soaked(args.what, args.hours, keep)
+    figures = soaked(args.what, args.hours, keep, args.vehicle)
     print(json.dumps(figures))
     drift = figures.get("passes_that_differ", 0) + figures.get("laps_that_differ", 0)
     return int(not figures["flat"] or figures["handle_leak"] or drift > 0)

@@ -41,7 +41,7 @@ def test_a_gauge_reads_this_process():
 
 
 def test_a_run_that_is_stopped_ends_with_the_pass_under_way(monkeypatch):
-    def endless(hours):
+    def endless(hours, vehicle):
         for i in range(1000):
             if i == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -56,7 +56,7 @@ def test_a_run_that_is_stopped_ends_with_the_pass_under_way(monkeypatch):
 
 
 def test_figures_of_a_run_under_way_are_kept_now_and_then(monkeypatch):
-    monkeypatch.setitem(soak.SOAKS, "step", lambda hours: ({"hours": i} for i in range(3)))
+    monkeypatch.setitem(soak.SOAKS, "step", lambda hours, vehicle: ({"hours": i} for i in range(3)))
     monkeypatch.setattr(soak, "RECORDED_EVERY", 0.0)
     kept = []
     soak.soaked("step", 3.0, kept.append)
