@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -11,6 +12,11 @@ import pytest
 @pytest.mark.xdist_group("alone")
 def test_pytest_xdist_is_told_the_group_of_a_test(request):
     assert request.node.nodeid.endswith("@alone")
+
+
+def test_what_is_not_traced_runs_without_a_tracer_in_a_worker_too():
+    # That the others are traced is held by the demand for every branch: without a tracer nothing would be reached.
+    assert not type(sys.gettrace()).__module__.startswith("coverage")
 
 
 def test_what_is_made_once_is_read_from_then_on(once):
