@@ -75,11 +75,11 @@ def test_replay_exports_at_once(tmp_path, capsys):
 # --- occurrences ----------------------------------------------------------------------------------------------
 
 
-def tick(i, mode, driver=False, severity="OK", text="why"):
+def tick(i, mode, driver=False, severity="OK", text="why", code="X"):
     braking = Mode[mode].brakes
     reasons = [{"code": "ENVELOPE", "text": text, "track": 1}] if braking else []
     return {"t": START + i * 10**9, "mode": mode, "driver": driver, "takeover_request": braking, "reasons": reasons,
-            "health": {"severity": severity, "findings": [{"code": "X", "source": "s", "text": "it is gone"}]},
+            "health": {"severity": severity, "findings": [{"code": code, "source": "s", "text": "it is gone"}]},
             "ego": {"speed": 3.0, "x": 1.0, "y": 2.0, "yaw": 0.0}, "config": "c", "certificate": None}  # fmt: skip
 
 
@@ -116,11 +116,31 @@ def test_a_driver_ends_a_manoeuvre_and_lost_odometry_is_a_severe_failure():
     assert (2.0, "deactivation", "the driver has taken over") in got
 
 
+def test_brakes_that_do_not_deliver_are_one_failure_of_the_vehicle():
+    short = [tick(i, "FIRM_STOP", code="BRAKE_SHORTFALL") for i in (2, 3)]
+    rows = list(events([tick(0, "NOMINAL"), tick(1, "COMFORT_STOP"), *short], "v"))
+    (failure,) = [row for row in rows if "failure" in row["occurrence"]]
+    assert (failure["at_s"], failure["clause"], failure["reason"]) == (2.0, "8.2.1 (k)", "it is gone")
+
+
 def test_an_entry_has_date_time_software_and_clause():
     (row,) = events([tick(0, "NOMINAL")], "safety_supervisor 1.2.3")
     assert (row["date"], row["time"]) == ("1970/01/01", "00:16:40+00:00")
     assert (row["software"], row["config"], row["clause"]) == ("safety_supervisor 1.2.3", "c", "8.2.1 (a)")
     assert set(CLAUSES) >= {row["occurrence"]}
+
+
+def test_what_happens_at_one_time_tells_its_order():
+    ticks = [tick(0, "NOMINAL"), tick(1, "EMERGENCY_STOP"), tick(2, "INIT", driver=True)]
+    rows = list(events(ticks, "v"))
+    assert [row["order"] for row in rows] == list(range(1, len(rows) + 1))
+    last_first = list(reversed(rows))
+    assert sorted(last_first, key=lambda row: row["t"]) != rows  # by their times alone they have no order
+    assert sorted(last_first, key=lambda row: row["order"]) == rows
+    assert [row["occurrence"] for row in rows if row["at_s"] == 1.0] == [
+        "transition demand", "start of minimal-risk manoeuvre", "start of emergency manoeuvre",
+    ]  # fmt: skip
+    assert [row["occurrence"] for row in rows if row["at_s"] == 2.0][-1] == "deactivation"
 
 
 def test_a_calm_drive_has_no_other_occurrence_than_its_activation(tmp_path):

@@ -1,9 +1,10 @@
 """Occurrences of a drive as a data storage system for automated driving (DSSAD) keeps them, from the decisions.
 
 UN Regulation No. 157 (OJ L 82, 9.3.2021, p. 75), section 8: an entry for each activation, deactivation, transition
-demand, emergency manoeuvre, minimal-risk manoeuvre and severe failure, with what happened, why, date, time and the
-software that was present. What the supervisor cannot see has no entry: reduced driver input, the trigger of an event
-data recorder, a collision.
+demand, emergency manoeuvre, minimal-risk manoeuvre and severe failure (8.2.1), with what happened, why, date, time
+(8.3.1), the software that was present (8.3.2) and its place in the order of entries, which a time alone does not tell
+(8.3.3). What the supervisor cannot see has no entry: reduced driver input, the trigger of an event data recorder, a
+collision.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from safety_supervisor.core.world import Mode, seconds
+from safety_supervisor.core.world import Code, Mode, seconds
 
 Record = dict[str, Any]
 """A line of decisions.jsonl."""
@@ -28,13 +29,14 @@ CLAUSES = {
     "start of minimal-risk manoeuvre": "8.2.1 (i)",
     "end of minimal-risk manoeuvre": "",
     "severe failure": "8.2.1 (j)",
+    "severe vehicle failure": "8.2.1 (k)",
 }
 """Occurrence -> paragraph of the regulation that asks for it; what has none completes a pair."""
 
 COLUMNS = {
-    "t": "int", "at_s": "float", "date": "text", "time": "text", "occurrence": "text", "clause": "text", "code": "text",
-    "reason": "text", "mode": "text", "speed": "float", "x": "float", "y": "float", "yaw": "float", "software": "text",
-    "config": "text", "certificate": "text",
+    "order": "int", "t": "int", "at_s": "float", "date": "text", "time": "text", "occurrence": "text", "clause": "text",
+    "code": "text", "reason": "text", "mode": "text", "speed": "float", "x": "float", "y": "float", "yaw": "float",
+    "software": "text", "config": "text", "certificate": "text",
 }  # fmt: skip
 EMERGENCY = (Mode.EMERGENCY_STOP.name, Mode.UNABLE.name)
 
@@ -50,29 +52,33 @@ class Status:
     manoeuvre: bool
     standing: bool
     blind: bool
+    brakes_fail: bool
 
 
-IDLE = Status(False, False, False, False, False, False, False)
+IDLE = Status(*[False] * 8)
 
 
 def status(record: Record) -> Status:
     """Return the status at one tick; a manoeuvre lasts until standstill, an emergency until ego has stopped."""
     mode = Mode[record["mode"]]
     standing = mode is Mode.STANDSTILL
+    codes = {finding["code"] for finding in record["health"]["findings"]}
     return Status(
         mode is not Mode.INIT and not record["driver"], bool(record["driver"]), bool(record["takeover_request"]),
         mode.name in EMERGENCY, mode.brakes and not standing, standing, record["health"]["severity"] == "BLIND",
+        Code.BRAKE_SHORTFALL.name in codes,
     )  # fmt: skip
 
 
 def events(records: Iterable[Record], software: str) -> Iterator[dict[str, Any]]:
-    """Yield one row per occurrence, in order; `software` is the version that decided."""
-    before, first = IDLE, None
+    """Yield one row per occurrence, in order and numbered from 1; `software` is the version that decided."""
+    before, first, order = IDLE, None, 0
     for record in records:
         first = record["t"] if first is None else first
         now = status(record)
         for occurrence, why in _changes(before, now, record):
-            yield _row(record, occurrence, why, first, software)
+            order += 1
+            yield {"order": order, **_row(record, occurrence, why, first, software)}
         before = now
 
 
@@ -89,13 +95,19 @@ def _changes(a: Status, b: Status, record: Record) -> Iterator[tuple[str, str]]:
     if b.active and not a.active:
         yield "activation", "handed back by the driver" if a.driver else "all expected inputs are there"
     if b.blind and not a.blind:
-        yield "severe failure", "; ".join(f["text"] for f in record["health"]["findings"])
+        yield "severe failure", _findings(record)
+    if b.brakes_fail and not a.brakes_fail:
+        yield "severe vehicle failure", _findings(record, Code.BRAKE_SHORTFALL.name)
     if b.demand and not a.demand:
         yield "transition demand", ""
     if b.manoeuvre and not a.manoeuvre:
         yield "start of minimal-risk manoeuvre", ""
     if b.emergency and not a.emergency:
         yield "start of emergency manoeuvre", ""
+
+
+def _findings(record: Record, code: str = "") -> str:
+    return "; ".join(f["text"] for f in record["health"]["findings"] if code in ("", f["code"]))
 
 
 def _end(now: Status) -> str:
