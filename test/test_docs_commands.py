@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 import shutil
@@ -133,6 +134,43 @@ def test_control_a_command_that_does_not_exist_fails(example, monkeypatch, capsy
     monkeypatch.chdir(example)
     assert execute(filled("safety-supervisor replay BAG --no-such-option", example)) != 0
     assert capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def options():
+    """Verb -> every long option that it and its actions take."""
+
+    def of(parser):
+        found = {name for action in parser._actions for name in action.option_strings}
+        below = [action.choices.values() for action in parser._actions if isinstance(action.choices, dict)]
+        return found.union(*(of(child) for children in below for child in children))
+
+    taken = {}
+    for verb in cli.VERBS:
+        parser = argparse.ArgumentParser()
+        verb.function(verb.arguments)(parser)
+        taken[verb.name] = of(parser)
+    return taken
+
+
+def mentions(text):
+    """(verb, option) of each command that stands in a sentence, with or without the program's name."""
+    for span in re.findall(r"`([^`\n]+)`", text):
+        words = span.removeprefix("safety-supervisor ").split()
+        if words and words[0] in {verb.name for verb in cli.VERBS}:
+            yield from ((words[0], word) for word in re.findall(r"--[a-z0-9-]+", span))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_options_that_sentences_name_exist(page, options):
+    named = list(mentions(page.read_text(encoding="utf-8")))
+    assert [(verb, name) for verb, name in named if name not in options[verb]] == []
+
+
+def test_control_an_option_that_does_not_exist_is_found(options):
+    ((verb, name),) = mentions("write `safety-supervisor inspect BAG --suggest-mapping FILE` and `inspect` it")
+    assert verb == "inspect"
+    assert name not in options[verb]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
