@@ -12,7 +12,8 @@ from recordings import START, drive, write
 from safety_supervisor import cli
 from safety_supervisor.replay.bag import BagError
 from safety_supervisor.replay.command import Options, replay
-from safety_supervisor.replay.diff import alike, diff, same
+from safety_supervisor.replay.diff import _parameter_lines, alike, diff, same
+from safety_supervisor.replay.diff import lines as diff_lines
 
 S = 10**9
 
@@ -122,6 +123,45 @@ def test_the_page_names_the_first_other_mode(runs, capsys):
     assert "first other mode at 2." in page
     assert "health.plan_timeout: 0.3 -> 0.6" in page
     assert "1 changed" in page
+
+
+def told(runs, tmp_path, change):
+    return list(diff_lines(changed(runs, tmp_path, change)))
+
+
+def test_the_page_shows_what_differs_where_mode_margin_and_first_reason_are_the_same(runs, tmp_path):
+    def change(record):
+        if record["t"] == START + S:
+            record["reasons"] = [*record["reasons"], {"code": "TTC", "text": "later", "track": 9}]
+            record["health"]["findings"] = [{"code": "X", "source": "radar", "text": "now"}]
+            record["ego"]["speed"] += 1.0
+        return record
+
+    page = told(runs, tmp_path, change)
+    assert "   ego.speed: 15.0 -> 16.0" in page
+    assert '   reasons[0]: absent -> {"code": "TTC", "text": "later", "track": 9}' in page
+    assert any(line.startswith("   health.findings[0]: absent -> ") for line in page)
+    assert any(line.endswith("never apart where both have it") for line in page if line.startswith("margin "))
+
+
+def test_a_long_value_is_cut_on_the_page_and_another_name_in_an_entry_is_named(runs, tmp_path):
+    def change(record):
+        if record["reasons"] and record["t"] > START + 3 * S:
+            record["reasons"][0]["code"] = "E" * 200
+        return record
+
+    page = told(runs, tmp_path, change)
+    (line,) = [line for line in page if line.startswith("   reasons[0].code: PLAN_STALE -> EEE")]
+    assert line.endswith("E...")
+
+
+def test_a_sensor_that_only_one_run_has_is_one_line():
+    parameters = {"sensors.a.kind": ["radar", None], "sensors.a.x": [1.0, None], "sensors.b.kind": [None, "radar"],
+                  "sensors.b.x": [None, 1.0], "sensors.c.x": [1.0, 2.0], "timing.period": [0.1, 0.2]}  # fmt: skip
+    assert list(_parameter_lines(parameters)) == [
+        "   sensors.a: only in A", "   sensors.b: only in B", "   sensors.c.x: 1.0 -> 2.0",
+        "   timing.period: 0.1 -> 0.2",
+    ]  # fmt: skip
 
 
 def test_bad_input_is_one_line(runs, tmp_path, capsys):

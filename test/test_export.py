@@ -68,8 +68,9 @@ def test_parquet_holds_the_same_as_csv(results, tmp_path):
 def test_replay_exports_at_once(tmp_path, capsys):
     bag = recordings.write(tmp_path / "drive", recordings.drive(0.5))
     out = tmp_path / "out"
-    assert cli.main(["replay", str(bag), "--out", str(out), "--no-report", "--export", "csv", "--quiet"]) == 0
+    assert cli.main(["replay", str(bag), "--out", str(out), "--no-report", "--export", "csv"]) == 0
     assert {f"{name}.csv" for name in NAMES} <= {file.name for file in out.iterdir()}
+    assert "decisions.csv, tracks.csv, events.csv" in capsys.readouterr().out
 
 
 # --- occurrences ----------------------------------------------------------------------------------------------

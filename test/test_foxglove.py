@@ -43,9 +43,10 @@ def messages(path):
         return [(c.topic, s.name, m.log_time, m.data) for s, c, m in make_reader(file).iter_messages()]
 
 
-def test_an_mcap_file_holds_every_tick_in_foxglove_schemas(bag, tmp_path):
+def test_an_mcap_file_holds_every_tick_in_foxglove_schemas(bag, tmp_path, capsys):
     file, out = tmp_path / "new" / "drive.mcap", tmp_path / "out"
-    assert cli.main(["replay", str(bag), "--out", str(out), "--mcap", str(file), "--no-report", "--quiet"]) == 0
+    assert cli.main(["replay", str(bag), "--out", str(out), "--mcap", str(file), "--no-report"]) == 0
+    assert f"{file}: for Foxglove" in capsys.readouterr().out
     found = messages(file)
     assert {topic: name for topic, name, _, _ in found} == SCHEMAS
     lines = [json.loads(line) for line in (out / "decisions.jsonl").read_text().splitlines()]

@@ -120,10 +120,9 @@ def replay(path: Path | Sequence[Path], out: Path, options: Options | None = Non
         finally:
             for name in FILES:
                 (out / (name + PART)).unlink(missing_ok=True)
-    if options.export:
-        export(out / FILES[0], out, options.export)
+    tables = export(out / FILES[0], out, options.export) if options.export else ()
     if not options.quiet:
-        _conclude(result, out)
+        _conclude(result, out, [f"{name}.{options.export}" for name in tables], options.mcap)
     return result
 
 
@@ -206,7 +205,7 @@ def _suggest(replayed: Run) -> None:
             print(f"           {line}")
 
 
-def _conclude(result: dict[str, Any], out: Path) -> None:
+def _conclude(result: dict[str, Any], out: Path, tables: Sequence[str], mcap: Path | None) -> None:
     counts = ", ".join(f"{name} {n}" for name, n in result["modes"].items() if n)
     speed = result["processing"]["times_real_time"]
     print(f"done     {result['ticks']} ticks: {counts} ({speed} x real time)")
@@ -221,4 +220,6 @@ def _conclude(result: dict[str, Any], out: Path) -> None:
     if len(result["interventions"]) > len(shown):
         print(f"  ... and {len(result['interventions']) - len(shown)} more")
     written = [name for name in FILES if (out / name).exists()]
-    print(f"results  {out}/: {', '.join(written)}")
+    print(f"results  {out}/: {', '.join([*written, *tables])}")
+    if mcap is not None:
+        print(f"         {mcap}: for Foxglove")

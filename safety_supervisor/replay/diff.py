@@ -27,7 +27,10 @@ IDENTITY = ("config", "certificate")
 """Keys that say with what a run was made, not what it decided."""
 TOLD = {"reasons": ("code", "track"), "findings": ("code", "source")}
 """What counts of entries that also have a text."""
-SHOWN = 10
+SHOWN, LEAVES = 10, 5
+WIDTH = 100
+"""Characters of a value that are printed; --json has all of it."""
+ABSENT = "absent"
 LEVELS = ("any", "modes", "interventions")
 
 
@@ -327,8 +330,7 @@ def lines(r: Mapping[str, Any]) -> Iterator[str]:
         side = r[name]
         modes = ", ".join(f"{mode} {n}" for mode, n in side["modes"].items())
         yield f"{name.upper()}  {side['path']}: {side['ticks']} ticks: {modes}; {side['interventions']} interventions"
-    for key, (one, other) in r["parameters"].items():
-        yield f"   {key}: {one} -> {other}"
+    yield from _parameter_lines(r["parameters"])
     ticks = r["ticks"]
     if r["same"]:
         yield f"the same in {ticks['common']} ticks (tolerance {r['tolerance']:g})"
@@ -339,12 +341,52 @@ def lines(r: Mapping[str, Any]) -> Iterator[str]:
         if r[key]:
             yield f"{title} at {r[key]['at_s']:.3f} s in {', '.join(r[key]['keys'])}"
             yield from (f"   {side.upper()}  {_told(r[key][side])}" for side in "ab")
+            yield from _leaf_lines(r[key], r["tolerance"])
     for change, n in sorted(r["changed_modes"].items(), key=lambda item: -item[1]):
         yield f"mode  {change}: {n} ticks"
     for rule, m in r["margins"].items():
-        yield (f"margin {rule}: smallest {_m(m['a_min_m'])} -> {_m(m['b_min_m'])}; "
-               f"at most {m['difference_max_m']:.3f} m apart, at {m['at_s']:.3f} s")  # fmt: skip
+        apart = f"at most {m['difference_max_m']:.3f} m apart, at {m['at_s']:.3f} s" if m["difference_max_m"] else \
+            "never apart where both have it"  # fmt: skip
+        yield f"margin {rule}: smallest {_m(m['a_min_m'])} -> {_m(m['b_min_m'])}; {apart}"
     yield from _intervention_lines(r["interventions"])
+
+
+def _parameter_lines(parameters: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """Yield what differs; a sensor that only one run has is one line."""
+    alone = dict.fromkeys(key.rpartition(".")[0] for key, values in parameters.items()
+                          if key.startswith("sensors.") and key.endswith(".kind") and None in values)  # fmt: skip
+    for sensor in alone:
+        yield f"   {sensor}: only in {'A' if parameters[f'{sensor}.kind'][1] is None else 'B'}"
+    for key, (one, other) in parameters.items():
+        if key.rpartition(".")[0] not in alone:
+            yield f"   {key}: {one} -> {other}"
+
+
+def _leaf_lines(found: Mapping[str, Any], tolerance: float) -> Iterator[str]:
+    """Yield the first value in each of the first keys that differ and that the lines above do not show."""
+    for key in [key for key in found["keys"] if key not in ("mode", "margin_m")][:LEAVES]:
+        path, one, other = _leaf(found["a"][key], found["b"][key], tolerance, key)
+        yield f"   {path}: {_short(one)} -> {_short(other)}"
+
+
+def _leaf(a: Any, b: Any, tolerance: float, path: str, key: str = "") -> tuple[str, Any, Any]:
+    """Return where two values that are not alike first differ, and the two values there."""
+    key = key or path
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        names = TOLD.get(key, tuple(dict.fromkeys([*a, *b])))
+        name = next(n for n in names if not alike(a.get(n, ABSENT), b.get(n, ABSENT), tolerance, n))
+        return _leaf(a.get(name, ABSENT), b.get(name, ABSENT), tolerance, f"{path}.{name}", name)
+    if isinstance(a, list) and isinstance(b, list):
+        both = min(len(a), len(b))
+        i = next((i for i in range(both) if not alike([a[i]], [b[i]], tolerance, key)), both)
+        one, other = (values[i] if i < len(values) else ABSENT for values in (a, b))
+        return _leaf(one, other, tolerance, f"{path}[{i}]", key)
+    return path, a, b
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
 
 
 def _told(values: Mapping[str, Any]) -> str:
