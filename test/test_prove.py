@@ -343,9 +343,22 @@ def test_enumerated_claims_count_their_cases():
 
     claim = Claim("X", "a test", body, exhaustive=True)
     assert (engine.run(claim, VEHICLE, Config()).result, engine.run(claim, VEHICLE, Config()).paths) == (PROVED, 10)
-    refuted = engine.run(claim, VEHICLE, Config(), {"wrong": (3, 4)})
-    assert (refuted.result, refuted.detail) == (REFUTED, "case 3; and 1 more")
+    broken = Claim("X", "a test", lambda world: body(world, (3, 4)), exhaustive=True)
+    refuted = engine.run(broken, VEHICLE, Config())
+    assert (refuted.result, refuted.detail, refuted.paths) == (REFUTED, "case 3; and 1 more", 10)
     assert engine.run(Claim("X", "", lambda _w: iter(()), exhaustive=True), VEHICLE, Config()).result == VACUOUS
+
+
+def test_a_control_of_cases_is_refuted_by_the_first_that_fails_and_tries_all_when_none_does():
+    def body(world, wrong=()):
+        yield from ("" if n not in wrong else f"case {n}" for n in range(10))
+
+    claim = Claim("X", "a test", body, exhaustive=True)
+    refuted = engine.run(claim, VEHICLE, Config(), {"wrong": (3, 9)})
+    assert (refuted.result, refuted.detail, refuted.paths) == (REFUTED, "case 3", 4)
+    last = engine.run(claim, VEHICLE, Config(), {"wrong": (9,)})
+    assert (last.result, last.paths) == (REFUTED, 10)
+    assert engine.run(claim, VEHICLE, Config(), {"wrong": (10,)}).result == PROVED
 
 
 def test_runs_are_repeatable():
