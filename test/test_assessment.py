@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from safety_supervisor.core.assessment import RULES, VERDICT, assess, objects_of, rate, rate_present
 from safety_supervisor.core.assessment.bodies import SIDE, bodies_of
-from safety_supervisor.core.assessment.objects import BEND, _bends, trends
+from safety_supervisor.core.assessment.corridor import BEND, _bends
+from safety_supervisor.core.assessment.objects import trends
 from safety_supervisor.core.assessment.rating import NEAR_BOUND, may_reach
 from safety_supervisor.core.assessment.situation import COMFORT_STOP, FIRM_STOP, known_reach, stopping_reach
 from safety_supervisor.core.assessment.threats import _pet, explain

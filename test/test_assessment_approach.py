@@ -8,8 +8,8 @@ from builders import CONFIG, lead, situation
 
 from safety_supervisor.core.assessment import assess, objects_of
 from safety_supervisor.core.assessment.approach import LENGTH, may_stand
+from safety_supervisor.core.assessment.corridor import corridor_contacts
 from safety_supervisor.core.assessment.manoeuvres import _stays
-from safety_supervisor.core.assessment.objects import corridor_contacts
 from safety_supervisor.core.assessment.rating import rate, worst_state
 from safety_supervisor.core.foresight import STAYS
 from safety_supervisor.core.motion import fallback_duration, oncoming_distance, oncoming_stop

@@ -13,10 +13,11 @@ from builders import CONFIG, FRONT, T, arc, ego, lead, path_of, plan, situation,
 from safety_supervisor.core import foresight
 from safety_supervisor.core.assessment import assess, chosen, foreseen, objects_of, rate, rate_present
 from safety_supervisor.core.assessment.caps import smallest
+from safety_supervisor.core.assessment.corridor import BEND, _bends, _flank, _one_body
 from safety_supervisor.core.assessment.cut_in import _together, movers_of, plan_course
 from safety_supervisor.core.assessment.expected import MAX_REQUIRED, turned_across
 from safety_supervisor.core.assessment.manoeuvres import NONE, _behind
-from safety_supervisor.core.assessment.objects import BEND, CONFIRMED_HITS, _bends, _flank, _one_body
+from safety_supervisor.core.assessment.objects import CONFIRMED_HITS
 from safety_supervisor.core.assessment.rating import CODES, NEAR_BOUND, authority, may_reach
 from safety_supervisor.core.assessment.situation import (
     COMFORT_STOP,

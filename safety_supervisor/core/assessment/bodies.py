@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from safety_supervisor.core.assessment.objects import AGREES, Objects, half_width
+from safety_supervisor.core.assessment.objects import Objects, half_width
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import Contacts
 from safety_supervisor.core.world import Bools, Floats, Ints
 
+AGREES = 3.0
+"""Standard deviations within which two speeds are the same."""
 LENGTH = 5.0
 """Reflections of one body are no farther apart along the path [m], a passenger car's length."""
 WIDTH = 2.5

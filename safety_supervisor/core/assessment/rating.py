@@ -8,8 +8,9 @@ import numpy as np
 
 from safety_supervisor.core.assessment.approach import may_stand, out_of_the_way
 from safety_supervisor.core.assessment.beside import Crossing, crossing
+from safety_supervisor.core.assessment.corridor import corridor_contacts
 from safety_supervisor.core.assessment.expected import Expectation, expected_motion, turned_across
-from safety_supervisor.core.assessment.objects import Objects, corridor_contacts
+from safety_supervisor.core.assessment.objects import Objects
 from safety_supervisor.core.assessment.situation import (
     COMFORT_STOP,
     EMERGENCY_STOP,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from safety_supervisor.core.assessment.objects import Objects, corridor_contacts, counts, echo_points, half_width, meets
+from safety_supervisor.core.assessment.corridor import corridor_contacts, meets
+from safety_supervisor.core.assessment.objects import Objects, counts, echo_points, half_width
 from safety_supervisor.core.assessment.rating import Rated, worst_case
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, Situation
 from safety_supervisor.core.config import Config
