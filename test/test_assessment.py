@@ -881,6 +881,45 @@ def test_a_reflection_that_slides_towards_the_way_does_not_cut_in_when_its_body_
     assert Code.CUT_IN in codes(judge(together(slides, *comes)))
 
 
+def rear_corner(y=2.3, vy=-1.6, ahead=29.0, **keywords):
+    """A reflection of a truck in the next lane, ego 8 m/s faster; its lateral speed is known to 0.5 m/s."""
+    return corner(ahead, y, 12.0, vy, speed_sigma=0.5, **keywords)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_reflection_that_slides_is_not_in_the_corridor_when_its_body_goes_away(side):
+    comes, away = rear_corner(side * 2.3, -side * 1.6), rear_corner(side * 4.5, side * 1.0)
+    assert Code.ENVELOPE in codes(judge(comes))
+    assert demand(comes) == Mode.EMERGENCY_STOP
+    assert demand(together(comes, away)) == Mode.NOMINAL
+    assert demand(together(comes, away, rear_corner(side * 2.4, side * 0.7, 32.0))) == Mode.NOMINAL
+
+
+@pytest.mark.parametrize("other", [
+    rear_corner(4.5, 0.45),  # by less than is known of it
+    rear_corner(4.5, -0.5),
+    rear_corner(4.5, 1.0, hits=9),  # young
+    rear_corner(4.5, 1.0, existence=0.95),  # hardly there
+    rear_corner(4.5, 1.0, suspect=True),
+    rear_corner(4.5, 1.0, moved=False),
+    corner(29.0, 4.5, 12.0, 1.0, speed_sigma=0.85),  # known badly
+    rear_corner(5.0, 1.0),  # another body: in the lane after the next
+    rear_corner(4.5, 1.0, 35.0),  # or farther ahead
+])  # fmt: skip
+def test_a_reflection_that_comes_counts_unless_others_of_its_body_surely_go_away(other):
+    assert demand(together(rear_corner(), other)) == Mode.EMERGENCY_STOP
+    assert demand(together(rear_corner(), rear_corner(4.5, 0.55))) == Mode.NOMINAL  # the control
+
+
+def test_what_is_in_the_corridor_counts_whatever_its_body_does():
+    away = rear_corner(4.0, 1.0)
+    edge = CONFIG.vehicle.width / 2 + CONFIG.corridor.object_half_width + CONFIG.corridor.margin
+    for comes in (rear_corner(edge - 0.01), rear_corner(edge + 0.2, sigma=1.1)):  # by its place, as it is known
+        assert demand(together(comes, away)) == Mode.EMERGENCY_STOP
+    crosses = corner(10.0, 2.3, 0.4, -1.6, speed_sigma=0.5), corner(10.0, 4.5, 0.4, 1.0, speed_sigma=0.5)
+    assert demand(together(*crosses)) == demand(crosses[0]) == Mode.EMERGENCY_STOP  # on foot
+
+
 def test_a_young_reflection_is_where_its_body_is_well_known():
     young, known = corner(y=1.1, hits=5, gap=4.0), (corner(y=1.6), corner(y=3.0))
     assert demand(young) == Mode.EMERGENCY_STOP

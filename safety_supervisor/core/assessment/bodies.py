@@ -29,6 +29,9 @@ ABEAM = 0.7
 """As far beside it: within this distance [m]."""
 KNOWN = 0.1
 """A lateral speed known as well as this [m/s] needs no help."""
+LEAVES = 1.0
+"""Standard deviations by which the others must go away where one reflection comes: just before a car comes over they
+tell nothing, or a little of either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +52,11 @@ class Bodies:
 
 def bodies_of(o: Objects, met: Contacts, config: Config, owner: Ints) -> Bodies:
     """Return the bodies of all rows; only rows of one `owner` (N,) are in one world."""
-    a, sigma = config.authority, met.sideways_sigma
-    alone = Bodies(met.offset, half_width(o, config), met.station, met.sideways, sigma)
-    part = ~o.near & o.sound & ~o.suspect & ~o.static & (o.existence >= a.stop) & (sigma > KNOWN)
-    rows = part.nonzero()[0]
+    alone = Bodies(met.offset, half_width(o, config), met.station, met.sideways, met.sideways_sigma)
+    rows, known = _reflections(o, met, config)
     if len(rows) < 2:
         return alone
     same = same_body(o, met, config, owner, rows)
-    known = (o.hits[rows] >= a.course_hits) & (sigma[rows] <= config.corridor.lateral_speed_sigma_max)
     offset, width, rear, mean, sigma = (x.copy() for x in (alone.offset, alone.half_width, alone.rear, alone.sideways,
                                                            alone.sigma))  # fmt: skip
     rear[rows] = np.where(same, met.station[rows], np.inf).min(axis=1)
@@ -67,9 +67,38 @@ def bodies_of(o: Objects, met: Contacts, config: Config, owner: Ints) -> Bodies:
     width[rows] = _presumed(width[rows], offset[rows], met, rows, same)
     some = by.any(axis=1)
     to, by = rows[some], by[some]
-    mean[to] = np.nanmedian(np.where(by, met.sideways[rows], np.nan), axis=1)
-    sigma[to] = 1 / np.sqrt((by / met.sideways_sigma[rows] ** 2).sum(axis=1))
+    mean[to], sigma[to] = _sideways(by, met, rows)
     return Bodies(offset, width, rear, mean, sigma)
+
+
+def slides(o: Objects, met: Contacts, comes: Bools, config: Config) -> Bools:
+    """Tell which of the rows that come nearer to the path, `comes` (N,), slide along a body that does not come: its
+    other well-known reflections together go away. A row whose body has no other comes.
+    """
+    rows, known = _reflections(o, met, config)
+    by = same_body(o, met, config, np.zeros_like(o.row), rows) & known & ~np.eye(len(rows), dtype=np.bool_)
+    some = comes[rows] & by.any(axis=1)
+    of = rows[some]
+    mean, sigma = _sideways(by[some], met, rows)
+    result = np.zeros(len(comes), np.bool_)
+    result[of] = np.sign(met.offset[of]) * mean >= LEAVES * sigma
+    return result
+
+
+def _reflections(o: Objects, met: Contacts, config: Config) -> tuple[Ints, Bools]:
+    """Return the rows (M,) that may be reflections of bodies, and of which (M,) the lateral speed is well known."""
+    a, sigma = config.authority, met.sideways_sigma
+    part = ~o.near & o.sound & ~o.suspect & ~o.static & (o.existence >= a.stop) & (sigma > KNOWN)
+    rows = part.nonzero()[0]
+    return rows, (o.hits[rows] >= a.course_hits) & (sigma[rows] <= config.corridor.lateral_speed_sigma_max)
+
+
+def _sideways(by: Bools, met: Contacts, rows: Ints) -> tuple[Floats, Floats]:
+    """Return the lateral speeds (K,) [m/s] of bodies, and their deviations, by the rows `by` (K, M) of each."""
+    ordered, n = np.sort(np.where(by, met.sideways[rows], np.inf), axis=1), np.count_nonzero(by, axis=1)
+    each = np.arange(len(by))
+    median = (ordered[each, (n - 1) // 2] + ordered[each, n // 2]) / 2
+    return median, 1 / np.sqrt((by / met.sideways_sigma[rows] ** 2).sum(axis=1))
 
 
 def same_body(o: Objects, met: Contacts, config: Config, owner: Ints, rows: Ints) -> Bools:

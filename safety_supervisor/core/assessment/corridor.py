@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from safety_supervisor.core.assessment.bodies import AGREES
+from safety_supervisor.core.assessment.bodies import AGREES, slides
 from safety_supervisor.core.assessment.objects import Objects, near_front
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import FOLLOWS, LAG, Contacts, Lateral, Path, contacts, turn_contacts
@@ -44,7 +44,7 @@ def corridor_contacts(o: Objects, path: Path, ego: Odometry, config: Config) -> 
     reach_in = np.where(flank, min(c.flank_prediction, c.lateral_prediction), c.lateral_prediction)
     reach_in = np.where(o.near | (o.hits < c.lateral_hits), 0.0, reach_in)
     lateral = Lateral(c.lateral_sigma_k, c.lateral_speed_sigma_k, c.lateral_speed_sigma_max)
-    met = meets(o, o.slack, reach_in, lateral, path, ego, config)
+    met = _with_bodies(o, meets(o, o.slack, reach_in, lateral, path, ego, config), lateral, path, ego, config)
     coming = met.hit & (met.along < -config.tracking.moving_speed) & ~o.near & o.sound
     if coming.any():
         k = c.oncoming_sigma_k
@@ -72,6 +72,21 @@ def meets(
     flank = np.where(stays, config.near_field.lateral_margin, -np.inf)
     return contacts(path, o.position, o.velocity, o.cov, half, slack, reach_in, lateral, abs(ego.speed), o.since, o.age,
                     flank)
+
+
+def _with_bodies(
+    o: Objects, met: Contacts, lateral: Lateral, path: Path, ego: Odometry, config: Config
+) -> Contacts:
+    """Leave out traffic beside the corridor that would come into it only by a reflection that slides along its body."""
+    beside = np.abs(met.offset) > config.vehicle.width / 2 + o.slack
+    comes = met.hit & beside & (met.drift * met.offset < 0) & (met.along > config.tracking.moving_speed)
+    slid = slides(o, met, comes, config) if np.count_nonzero(comes) else comes
+    if not np.count_nonzero(slid):
+        return met
+    there = meets(o.take(slid), o.slack[slid], np.zeros(np.count_nonzero(slid)), lateral, path, ego, config)
+    gap = met.gap.copy()
+    gap[np.flatnonzero(slid)[~there.hit]] = np.inf
+    return replace(met, gap=gap)
 
 
 def _bends(o: Objects, met: Contacts, path: Path) -> Bools:
