@@ -7,7 +7,8 @@ import pytest
 from builders import CONFIG, lead, situation
 
 from safety_supervisor.core.assessment import assess, objects_of
-from safety_supervisor.core.assessment.approach import LENGTH, may_stand
+from safety_supervisor.core.assessment.approach import may_stand
+from safety_supervisor.core.assessment.bodies import LENGTH
 from safety_supervisor.core.assessment.corridor import corridor_contacts
 from safety_supervisor.core.assessment.manoeuvres import _stays
 from safety_supervisor.core.assessment.rating import rate, worst_state

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from safety_supervisor.core.assessment.bodies import LENGTH
 from safety_supervisor.core.assessment.objects import Objects
 from safety_supervisor.core.assessment.situation import Situation, ego_speed
 from safety_supervisor.core.config import Config
@@ -16,9 +17,6 @@ from safety_supervisor.core.foresight import STAYS
 from safety_supervisor.core.geometry import Contacts
 from safety_supervisor.core.motion import oncoming_distance
 from safety_supervisor.core.world import Bools, Floats
-
-LENGTH = 5.0
-"""What is seen of a body that crosses may be its front; the rest follows so far behind [m], a passenger car's."""
 
 
 def may_stand(met: Contacts, speed: Floats, config: Config) -> Bools:
@@ -45,6 +43,7 @@ def out_of_the_way(
     rows &= np.abs(met.sideways) > e.sigma_k * met.sideways_sigma - STAYS * speed
     if not np.count_nonzero(rows):
         return gap, speed
+    # What is seen of a body that crosses may be its front: the rest, a car's length of it, has to get out as well.
     across = np.abs(met.sideways[rows]) - e.sigma_k * met.sideways_sigma[rows]
     edge = config.vehicle.width / 2 + np.maximum(o.slack, c.lateral_sigma_k * met.lateral_sigma)[rows] + LENGTH
     edge = edge + e.sigma_k * met.lateral_sigma[rows]

@@ -73,7 +73,8 @@ def bodies_of(o: Objects, met: Contacts, config: Config, owner: Ints) -> Bodies:
 
 def slides(o: Objects, met: Contacts, comes: Bools, config: Config) -> Bools:
     """Tell which of the rows that come nearer to the path, `comes` (N,), slide along a body that does not come: its
-    other well-known reflections together go away. A row whose body has no other comes.
+    other well-known reflections together go away. A row whose body has no other comes. Rows are of one world, or their
+    lateral speeds are exact (KNOWN), as those of many worlds at once.
     """
     rows, known = _reflections(o, met, config)
     by = same_body(o, met, config, np.zeros_like(o.row), rows) & known & ~np.eye(len(rows), dtype=np.bool_)
