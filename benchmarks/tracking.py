@@ -4,6 +4,7 @@
     python benchmarks/tracking.py SCENE.npz --late SCANS
     python benchmarks/tracking.py --cost [--peer stonesoup]
     python benchmarks/tracking.py --clutter HOURS
+    python benchmarks/tracking.py --memory HOURS
 
 The scene gives the pose and velocity of the sensor, so no odometry is needed: each scan goes through the same `step`
 as in the supervisor. The tracker reads only the detections, never the truth or their source; the scoring that follows
@@ -16,6 +17,7 @@ import argparse
 import importlib.util
 import json
 import math
+import os
 import sys
 import time
 import zipfile
@@ -32,9 +34,9 @@ import tracking_scores as scores
 
 from safety_supervisor.core.config import Config, Sensor, Tracking, with_values
 from safety_supervisor.core.tracking.association import canonical, merged
-from safety_supervisor.core.tracking.ego import SensorPose
-from safety_supervisor.core.tracking.radar import Belief, Observation, predicted, step
-from safety_supervisor.core.world import Floats, Tracks, nanoseconds
+from safety_supervisor.core.tracking.ego import EgoHistory, SensorPose
+from safety_supervisor.core.tracking.radar import Belief, Observation, TrackerState, predicted, step, track_radar
+from safety_supervisor.core.world import Floats, Odometry, RadarScan, Tracks, nanoseconds
 
 RADAR = Sensor(topic="radar", half_angle=math.radians(60.0), range_min=1.0, range_max=200.0, sigma_range_rate=0.1)
 
@@ -227,6 +229,32 @@ def clutter(hours: float) -> dict[str, Any]:
     }
 
 
+def resident() -> float:
+    """Return the resident memory of this process [MB]; Linux only."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def memory(hours: float, scans: int = 1200) -> dict[str, Any]:
+    """Return the resident memory [MB] while the whole tracker, late scans and lost numbers included, runs for so many
+    hours: a crowd of 30 objects among 10 false detections that is over after `scans` and begins anew.
+    """
+    crowded, state, history = crowd(*COST[0], scans=scans), TrackerState.empty(), EgoHistory()
+    config = replace(scene_config(), sensors=(("radar", RADAR),))
+    laps, found = max(round(hours * 72000 / scans), 1), []
+    for lap in range(laps):
+        for k in range(scans):
+            t = nanoseconds((lap * scans + k) * 0.05)
+            z = crowded["det"][int(crowded["off"][k]) : int(crowded["off"][k + 1]), 1:4]
+            history = history.updated([Odometry(t, 0.0, 0.0, 0.0, 0.0, 0.0)])
+            state = track_radar(state, (RadarScan("radar", t, z[:, 0], z[:, 1], z[:, 2]),), history, t, config)
+        found.append(resident())
+    steady = found[len(found) // 10 :]
+    growth = float(np.polyfit(np.arange(len(steady)), steady, 1)[0]) if len(steady) > 1 else 0.0
+    return {"hours": laps * scans / 72000, "tracks": len(state.tracks), "memory_mb": [steady[0], steady[-1]],
+            "memory_mb_per_hour": growth * 72000 / scans}  # fmt: skip
+
+
 def evaluate(scene: dict[str, Floats], history: list[Tracks]) -> dict[str, Any]:
     """Return the figures at each level, and the operating curve over existence."""
     rows = table(history, min(OPERATING))
@@ -323,13 +351,14 @@ def main() -> None:
     parser.add_argument("--late", type=int, metavar="SCANS", help="position error when scans come late, instead")
     parser.add_argument("--cost", action="store_true", help="time scans of 30, 100 and 300 targets instead")
     parser.add_argument("--clutter", type=float, metavar="HOURS", help="count false tracks in target-free clutter")
+    parser.add_argument("--memory", type=float, metavar="HOURS", help="does memory grow, in so many hours?")
     args = parser.parse_args()
-    if not args.cost and not args.scene and not args.clutter:
-        parser.error("a scene, --cost or --clutter HOURS")
+    if not args.cost and not args.scene and not args.clutter and not args.memory:
+        parser.error("a scene, --cost, --clutter HOURS or --memory HOURS")
     if args.peer and importlib.util.find_spec(args.peer) is None:
         parser.error(f"--peer {args.peer} is not installed: pip install {args.peer}")
-    if args.clutter:
-        figures = clutter(args.clutter)
+    if args.clutter or args.memory:
+        figures = clutter(args.clutter) if args.clutter else memory(args.memory)
     else:
         figures = cost(bool(args.peer)) if args.cost else measure(args)
     if args.json:

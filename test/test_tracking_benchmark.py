@@ -111,6 +111,38 @@ def test_scans_that_come_late_are_compensated_by_their_time_of_measurement():
     assert 0.9 < errors["ignored"] < 1.1
 
 
+def test_its_plots_have_gospa_nees_and_the_operating_curve(tmp_path, monkeypatch, capsys):
+    k, none = np.arange(SCANS), np.zeros(SCANS)
+    det = np.column_stack([k, 40 + 0.1 * k, none, 2 + none, none, 0.2 + none, 0.004 + none, none])
+    drive = scene() | {"det": det, "off": np.arange(SCANS + 1)}
+    np.savez(tmp_path / "scene.npz", **drive)
+    out, figures = tmp_path / "plots.html", tmp_path / "figures.json"
+    arguments = [str(tmp_path / "scene.npz"), "--plots", str(out), "--json", str(figures)]
+    monkeypatch.setattr(sys, "argv", ["tracking.py", *arguments])
+    benchmark.main()
+    page, figures = out.read_text(encoding="utf-8"), json.loads(figures.read_text(encoding="utf-8"))
+    for title in ("GOSPA over time", "NEES(4) over time", "Existence: misses against false tracks"):
+        assert title in page
+    assert len(figures["stop"]["gospa_by_scan"]) == SCANS - scores.SKIP
+    assert [point["existence"] for point in figures["operating"]] == list(benchmark.OPERATING)
+    assert "gospa_by_scan" not in capsys.readouterr().out  # the long series are for the file
+
+
+def test_a_tracker_that_runs_on_keeps_its_memory():
+    figures = benchmark.memory(0.02, scans=240)
+    assert figures["hours"] == pytest.approx(0.02)
+    assert figures["tracks"] >= 30
+    assert figures["memory_mb"][0] > 20
+    assert abs(figures["memory_mb"][1] - figures["memory_mb"][0]) < 20
+
+
+def test_memory_that_is_taken_is_seen():
+    before = benchmark.resident()
+    held = np.ones(10_000_000)  # 80 MB
+    assert benchmark.resident() - before > 40
+    assert held.size
+
+
 # --- covariances by place ---------------------------------------------------------------------------------------
 
 
