@@ -74,6 +74,11 @@ IMPURE_PARTS = {
 }  # fmt: skip
 IMPURE_METHODS = {"tofile", "dump"}  # of arrays
 
+# No file is trusted: neither objects nor code come out of what is read.
+UNTRUSTED_MODULES = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
+UNTRUSTED_NAMES = {"eval", "exec", "compile", "__import__"}
+SAFE_LOADERS = {"_Loader", "yaml.SafeLoader", "yaml.CSafeLoader"}  # the first is vehicle_file's, a SafeLoader
+
 # Modules at the top that every edge may import, with their third-party packages.
 SHARED = {
     "cdr": {"numpy"},
@@ -248,6 +253,23 @@ def purity_findings(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"the core must not use .{node.attr}"
 
 
+def trust_findings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """What nothing here may do, since files come from anywhere: make objects or code out of what they hold."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            for name in UNTRUSTED_MODULES & {name.partition(".")[0] for name in names}:
+                yield node.lineno, f"{name} makes any object out of a file"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in UNTRUSTED_NAMES:
+            yield node.lineno, f"{node.func.id} makes code out of text"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            loaders = [ast.unparse(part) for part in [*node.args[1:], *(k.value for k in node.keywords)]]
+            if ast.unparse(node.func) in ("yaml.load", "yaml.load_all") and not SAFE_LOADERS & set(loaders):
+                yield node.lineno, "yaml.load needs a safe loader"
+            if ast.unparse(node.func) in ("yaml.unsafe_load", "yaml.full_load", "np.load", "numpy.load"):
+                yield node.lineno, f"{ast.unparse(node.func)} may make any object out of a file"
+
+
 def cycle_finding(graph: Mapping[str, set[str]]) -> list[str]:
     try:
         graphlib.TopologicalSorter(graph).prepare()
@@ -264,6 +286,7 @@ def findings(sources: Mapping[str, str]) -> list[str]:
     for file, source in sorted(sources.items()):
         module, tree = dotted_path(file), ast.parse(source, file)
         place = place_of(module)
+        result.extend(f"{file}:{line}: {text}" for line, text in trust_findings(tree))
         if place.kind == "unknown":
             result.append(f"{file}: has no place in the tables of {Path(__file__).name}")
             continue
@@ -298,6 +321,14 @@ def test_every_line_of_the_tables_has_its_module():
 CONTROLS = [
     # layers of the core
     ("core/config.py", "from safety_supervisor.core.motion import stop", "layer 0 must not import"),
+    # what is read
+    ("replay/bag.py", "import pickle", "any object"),
+    ("replay/bag.py", "from pickle import loads", "any object"),
+    ("snapshot.py", "def f(text):\n    return eval(text)", "code out of text"),
+    ("replay/mapping.py", "import yaml\nyaml.load(text, yaml.Loader)", "safe loader"),
+    ("replay/mapping.py", "import yaml\nyaml.load(text)", "safe loader"),
+    ("fleet/jobs.py", "import yaml\nyaml.unsafe_load(text)", "any object"),
+    ("replay/bag.py", "import numpy as np\nnp.load(file)", "any object"),
     ("core/motion.py", "from safety_supervisor.core import tracking", "layer 1 must not import"),
     ("core/motion.py", "from . import tracking", "layer 1 must not import"),
     ("core/tracking/radar.py", "from ..health import check", "layer 2 must not import"),
@@ -412,7 +443,9 @@ def test_control_a_cycle_in_the_core_is_reported(sources):
         {"core/supervisor.py": "def f(vehicle):\n    return vehicle.load, vehicle.random"},
         {"core/__init__.py": "from .supervisor import step"},
         {"messages.py": "import numpy as np\nfrom safety_supervisor.core.world import Detection"},
-        {"vehicle_file.py": "import yaml\nimport pathlib\nfrom .core.config import Config"},
+        {"vehicle_file.py": "import yaml\nimport pathlib\nfrom .core.config import Config\nyaml.load(text, _Loader)"},
+        {"replay/mapping.py": "import yaml\nyaml.safe_load(text)\nyaml.load(text, Loader=yaml.SafeLoader)"},
+        {"prove/solvers.py": "def f(model, x):\n    return model.eval(x)"},
         {"ros/node.py": "import rclpy\nimport time\nfrom nav_msgs.msg import Path\nfrom .. import messages"},
         {"replay/bag.py": "import rosbags\nimport mcap\nimport plotly\nfrom .. import messages"},
         {"prove/engine.py": "import z3\nimport cvc5\nfrom safety_supervisor.core import envelopes"},
