@@ -120,7 +120,28 @@ def test_control_each_point_of_the_rule_can_fail(tmp_path, spans, changes, said)
 
 def test_drives_of_different_parameters_are_no_evidence_together(tmp_path):
     paths = [log(tmp_path / f"drive_{i}.jsonl", *[NOMINAL] * 15, parameters=str(i)) for i in (1, 2)]
-    assert judged(*paths)["against"] == ["the drives had 2 different parameter sets"]
+    assert judged(*paths, vehicles=2)["against"] == ["the drives had 2 different parameter sets"]
+
+
+def test_a_drive_counts_once_however_many_files_tell_of_it(tmp_path):
+    half = [log(tmp_path / f"drive_{i}.jsonl", *[NOMINAL] * 10) for i in (1, 2)]
+    told = judged(*half)
+    assert not told["arm"]
+    (reason,) = told["against"]
+    assert reason.startswith("2 sources tell of one time, with 1 vehicle(s) driving: ")
+    assert all(str(path) in reason for path in half)
+    assert judged(*half, vehicles=2)["arm"], "two vehicles may drive at the same time"
+    assert len(judged(*half, half[0], vehicles=2)["against"]) == 1, "but not three"
+
+
+def test_control_drives_one_after_the_other_are_evidence_together(tmp_path):
+    first = log(tmp_path / "drive_1.jsonl", *[NOMINAL] * 10)
+    second = log(tmp_path / "drive_2.jsonl", *[NOMINAL] * 10)
+    shifted = [json.loads(line) for line in second.read_text().splitlines()]
+    for line in shifted[1:]:
+        line["since"], line["t"] = line["since"] + 36_000 * S, line["t"] + 36_000 * S
+    second.write_text("".join(json.dumps(line) + "\n" for line in shifted))
+    assert judged(second, first)["against"] == []
 
 
 def test_a_justified_emergency_does_not_speak_against_arming(tmp_path):

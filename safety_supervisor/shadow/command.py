@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with a link to each moment")
     for spec in fields(Rule):
         name = spec.name.replace("_", "-")
-        parser.add_argument(f"--{name}", metavar="X", type=float, default=spec.default, help=f"default {spec.default}")
+        kind = type(spec.default)
+        parser.add_argument(f"--{name}", metavar="X", type=kind, default=spec.default, help=f"default {spec.default}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,11 +40,13 @@ def run(args: argparse.Namespace) -> int:
     drives = collect(args.sources)
     moments = reviewed(drives, _review(args.review) if args.review else {})
     result = judge(drives, moments, rule)
-    print("\n".join(lines(result)))
     if args.json:
         args.json.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     if args.html:
         args.html.write_text(page(result, args.html.resolve().parent), encoding="utf-8")
+    print("\n".join(lines(result)))
+    for file in filter(None, (args.json, args.html)):
+        print(f"written  {file}")
     return 0 if result["arm"] else 1
 
 

@@ -87,6 +87,9 @@ class Drive:
     """One source."""
 
     source: str
+    begin: int | None = None
+    end: int = 0
+    """First and last moment that it tells of [ns]."""
     parameters: set[str] = field(default_factory=set)
     certificates: set[str | None] = field(default_factory=set)
     codes: set[str] = field(default_factory=set)
@@ -103,6 +106,8 @@ class Drive:
     def add(self, span: Span, running: Moment | None) -> Moment | None:
         """Take one stretch; return the intervention that is under way."""
         lasted = max(span.t - span.since, 0) / 1e9
+        self.begin = span.since if self.begin is None else min(self.begin, span.since)
+        self.end = max(self.end, span.t)
         if span.code == "INTERNAL_ERROR" and not any(f.startswith("INTERNAL_ERROR") for f in self.faults):
             self.faults.append(f"INTERNAL_ERROR: {span.text}")
         if span.driver:

@@ -28,6 +28,8 @@ class Rule:
     """Largest admissible upper bounds; with the least exposure the emergencies' are met by none only."""
     judged_share: float = 0.95
     """Of the time without a driver in control, that must have been judged and not spent in INIT."""
+    vehicles: int = 1
+    """That drove at one time, at most; where more sources tell of one time, a drive counts twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def judge(drives: Sequence[Drive], moments: Sequence[Moment], rule: Rule) -> dic
         n = sum(m.kind == kind for m in counted)
         by = {"per_hour": rate(n, hours, rule.confidence), "per_100km": rate(n, km / 100.0, rule.confidence)}
         rates[kind] = {unit: _plain(asdict(found)) for unit, found in by.items()}
-    against = [*_exposure(drives, hours, km, rule), *_sameness(drives), *_limits(rates, rule)]
+    against = [*_exposure(drives, hours, km, rule), *_sameness(drives), *_twice(drives, rule), *_limits(rates, rule)]
     against += [f"{fault} ({drive.source})" for drive in drives for fault in drive.faults]
     return {
         "arm": not against,
@@ -121,6 +123,18 @@ def _sameness(drives: Sequence[Drive]) -> list[str]:
     if None in {c for d in drives for c in d.certificates}:
         found.append("no certificate proves the parameters that were driven with")
     return found
+
+
+def _twice(drives: Sequence[Drive], rule: Rule) -> list[str]:
+    """A drive counts once, also when its log, its recording and a replay of it are all named."""
+    running: list[Drive] = []
+    for drive in sorted((d for d in drives if d.begin is not None), key=lambda d: d.begin or 0):
+        running = [other for other in running if other.end > (drive.begin or 0)]
+        running.append(drive)
+        if len(running) > rule.vehicles:
+            names = ", ".join(other.source for other in running)
+            return [f"{len(running)} sources tell of one time, with {rule.vehicles} vehicle(s) driving: {names}"]
+    return []
 
 
 def _limits(rates: Mapping[str, Mapping[str, Any]], rule: Rule) -> list[str]:
