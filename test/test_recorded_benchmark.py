@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import recordings
 
+REAL = recordings.REAL / "comma2k19_rav4_seg40" / "rosbag2_mcap"
 FILE = Path(__file__).resolve().parents[1] / "benchmarks" / "recorded.py"
 
 
@@ -70,6 +71,16 @@ def test_scatter_widens_the_interval(benchmark):
     wide = benchmark._interval(benchmark.np.array([[10.0, 10.0], [11.0, 10.0], [9.0, 10.0], [10.0, 10.0]]))
     assert close["ratio"] == wide["ratio"] == 1.0
     assert wide["high"] - wide["low"] > 5 * (close["high"] - close["low"]) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.exists(), reason="no real recordings here")
+def test_a_real_lead_is_predicted_better_than_by_its_raw_radar(benchmark):
+    figures = benchmark.measure(REAL)
+    for ahead, published in (("0.5s", 0.213), ("1s", 0.426), ("2s", 1.331)):
+        assert figures["lead"][ahead]["pairs"] > 300
+        assert figures["lead"][ahead]["tracked_m"] < published
+    assert 1.006 < figures["odometry"]["pose_over_read"]["ratio"] < 1.01
 
 
 def test_no_recording_is_one_line_and_two(benchmark, tmp_path, capsys):

@@ -317,7 +317,11 @@ def test_an_interrupted_replay_leaves_no_result(tmp_path, bag, monkeypatch):
     monkeypatch.setattr("safety_supervisor.replay.report.Pictures.add", interrupted)
     with pytest.raises(KeyboardInterrupt):
         replay(bag, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        replay(bag, tmp_path / "mine")
+    assert list((tmp_path / "mine").iterdir()) == []  # what was there before stays there
 
 
 def test_a_replay_without_report_leaves_no_older_one_beside_its_results(tmp_path, bag):
@@ -352,6 +356,9 @@ def test_a_real_drive_stays_quiet_and_both_storages_agree(tmp_path):
     assert sum(d["mode"] == "NOMINAL" for d in with_plan) >= 0.9 * len(with_plan)
     (end,) = [i for i in result["interventions"] if Mode[i["mode"]].brakes]
     assert end["code"] == "PLAN_STALE"
+    (scale,) = [f for f in result["findings"] if f["code"] == "ODOMETRY_SCALE"][:1]
+    assert "low against its own pose" in scale["text"]  # published is 0.9 %
+    assert scale["start_s"] < 20
 
 
 def test_a_profile_survives_being_written_and_read_again(bag):

@@ -109,6 +109,7 @@ def replay(path: Path | Sequence[Path], out: Path, options: Options | None = Non
         ready = prepare(bag, options)
         if not options.quiet:
             _introduce(ready)
+        new = not out.exists()
         out.mkdir(parents=True, exist_ok=True)
         try:
             result = _written(ready, out, options)
@@ -120,6 +121,9 @@ def replay(path: Path | Sequence[Path], out: Path, options: Options | None = Non
         finally:
             for name in FILES:
                 (out / (name + PART)).unlink(missing_ok=True)
+            if new:
+                with contextlib.suppress(OSError):  # it holds the results
+                    out.rmdir()
     tables = export(out / FILES[0], out, options.export) if options.export else ()
     if not options.quiet:
         _conclude(result, out, [f"{name}.{options.export}" for name in tables], options.mcap)
