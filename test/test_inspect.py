@@ -113,13 +113,22 @@ def test_topics_of_other_names_are_suggested_and_the_suggestion_works(tmp_path, 
     path = write(tmp_path / "odd", [(names[name], *rest) for name, *rest in messages])
     arguments = ["inspect", str(path), "--config", str(car)]
     assert cli.main([*arguments, "--suggest", str(tmp_path / "mapping.yaml")]) == 0
-    assert "could be /e2e/out" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "could be /e2e/out" in said
+    assert said.endswith(f"written {tmp_path / 'mapping.yaml'}\n")
     report = report_of(path, config=car, mapping=tmp_path / "mapping.yaml")
     assert report["full_judgement"]
     assert report["mapping"] == {"topics": {}, "frames": {"map": "odom"}}
     again = [*arguments, "--suggest", str(tmp_path / "mapping.yaml")]
     assert cli.main(again) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_where_nothing_needs_a_mapping_an_empty_one_is_written_and_said(tmp_path, capsys):
+    path, file = write(tmp_path / "drive", drive()), tmp_path / "mapping.yaml"
+    assert cli.main(["inspect", str(path), "--suggest", str(file)]) == 0
+    assert "mapping.yaml: empty, no topic or frame needs another meaning" in capsys.readouterr().out
+    assert report_of(path, mapping=file)["mapping"] == {"topics": {}, "frames": {}}
 
 
 def test_a_plan_that_starts_at_its_own_origin_is_suggested_as_ego_s_frame(tmp_path):

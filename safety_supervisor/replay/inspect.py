@@ -66,7 +66,10 @@ def run(args: argparse.Namespace) -> int:
         joined = [report["mapping"] for report in reports]
         merged = Mapping({k: v for m in joined for k, v in m["topics"].items()},
                          {k: v for m in joined for k, v in m["frames"].items()})  # fmt: skip
-        args.suggest.write_text(to_text(merged) if merged.topics or merged.frames else "topics: {}\n")
+        some = bool(merged.topics or merged.frames)
+        args.suggest.write_text(to_text(merged) if some else "topics: {}\n")
+        if not args.json:
+            print(f"\nwritten {args.suggest}" + ("" if some else ": empty, no topic or frame needs another meaning"))
     return 0
 
 
