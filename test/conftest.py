@@ -1,7 +1,8 @@
 """What every test shares: reproducible Hypothesis runs that fit into a loaded machine, and which tests are traced.
 
-The branches of the core are all reached by its own tests (`TRACED`). Only these are traced when coverage is measured:
-a simulated drive under the tracer takes half as long again and reaches nothing more.
+The branches of the core are all reached by its own tests (`TRACED`), with examples that stand there. Only these are
+traced when coverage is measured: a simulated drive or what Hypothesis draws takes half as long again under the tracer
+and reaches nothing more.
 
 `HYPOTHESIS_PROFILE=hunt` draws other examples every time and ten times as many: for a search, not for a verdict.
 """
@@ -40,7 +41,7 @@ def pytest_sessionstart(session):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if not TRACED.fullmatch(item.path.name):
+        if not TRACED.fullmatch(item.path.name) or item.get_closest_marker("hypothesis"):
             item.add_marker(pytest.mark.no_cover)
         # pytest-xdist 3.8 writes the group of a test where pytest 9.2 no longer looks for it.
         grouped = getattr(item, "_nodeid", item.nodeid)
