@@ -112,7 +112,8 @@ campaign: $(TEST_VENV)/.installed-campaign ## many hours: fuzzing, faults, mutat
 	$(TEST_VENV)/bin/python campaigns/evidence.py faults build/faults.json || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/mutation.py --jobs $(CAMPAIGN_JOBS) --record || failed=1; \
 	$(TEST_VENV)/bin/python benchmarks/mutants.py || failed=1; \
-	$(TEST_VENV)/bin/python campaigns/statistics_claim.py --jobs $(CAMPAIGN_JOBS) --record || failed=1; \
+	$(TEST_VENV)/bin/python campaigns/statistics_claim.py --jobs $(CAMPAIGN_JOBS) \
+	  --resume build/rates.jsonl --record || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/soak.py step --hours $(SOAK_HOURS) --record || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/soak.py replay --hours $(SOAK_HOURS) --record || failed=1; \
 	$(TEST_VENV)/bin/python campaigns/soak.py replay --hours $(SOAK_HOURS) \

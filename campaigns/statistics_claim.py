@@ -1,6 +1,6 @@
 """Rates of collisions and of false stops over distributions of situations, by importance sampling.
 
-    python campaigns/statistics_claim.py [--runs N] [--jobs N] [--seed N] [--record]
+    python campaigns/statistics_claim.py [--runs N] [--jobs N] [--seed N] [--resume FILE] [--record]
 
 A family of situations has parameters with a nominal density p (what traffic does) and a proposal density q (what
 is dangerous, or easily mistaken). Samples come from the mixture 0.9 q + 0.1 p, so that no weight exceeds 10: the
@@ -9,23 +9,30 @@ events weigh as much as ten equal ones or more ((sum w)^2 / sum w^2 over the eve
 Clopper-Pearson bound of the share of events times the largest weight, which holds for any number of samples.
 
 These are rates under the densities written below and the simulated sensors, not under real traffic.
+
+With `--resume` each run is kept as it ends, and those of the same code and parameters are not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
 import json
 import math
 import multiprocessing
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from evidence import record
 from scipy import stats
 
+from safety_supervisor import vehicle_file
+from safety_supervisor.campaign import stored
 from safety_supervisor.core.world import Mode
 from safety_supervisor.scenarios.command import load
 from safety_supervisor.scenarios.policy import Policy
@@ -178,6 +185,27 @@ def figures(name: str, samples: list[dict[str, Any]]) -> dict[str, Any]:
     return made
 
 
+def origin() -> list[str]:
+    """Return what a sample depends on besides its job: parameters, the package, the densities and estimates here."""
+    here = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return [load(None).digest, vehicle_file.package_digest(), here]
+
+
+def sampled(jobs: list[Job], workers: int, path: Path | None) -> dict[Job, dict[str, Any]]:
+    """Return the samples of all jobs; each new one is appended to `path` as it ends."""
+    made: dict[Job, dict[str, Any]] = {}
+    for (name, seed, number), one in stored.entries(path, origin()) if path else ():
+        made[name, seed, number] = one
+    new = [job for job in jobs if job not in made]
+    keep = stored.Lines(path, origin()) if path else contextlib.nullcontext()
+    with multiprocessing.get_context("spawn").Pool(workers) as pool, keep as lines:
+        for job, one in zip(new, pool.imap(sample, new), strict=True):
+            made[job] = one
+            if lines is not None:
+                lines.write(job, one)
+    return made
+
+
 def rounded(value: Any) -> Any:
     """Round every number to four digits."""
     if isinstance(value, dict):
@@ -191,14 +219,15 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1000, help="samples of each family (default: 1000)")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", metavar="FILE", type=Path, help="keep runs there, and take those that stand there")
     parser.add_argument("--record", action="store_true", help="write the figures into docs/evidence/campaign.json")
     args = parser.parse_args()
+    jobs: list[Job] = [(name, args.seed, i) for i in range(args.runs) for name in FAMILIES]
+    samples = sampled(jobs, args.jobs, args.resume)
     results = {}
-    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
-        for name in FAMILIES:
-            jobs: list[Job] = [(name, args.seed, i) for i in range(args.runs)]
-            results[name] = rounded(figures(name, pool.map(sample, jobs, chunksize=8)))
-            print(name, json.dumps(results[name]), flush=True)
+    for name in FAMILIES:
+        results[name] = rounded(figures(name, [samples[name, args.seed, i] for i in range(args.runs)]))
+        print(name, json.dumps(results[name]), flush=True)
     if args.record:
         record("statistics", {"seed": args.seed, "families": results})
     return 0

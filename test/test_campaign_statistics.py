@@ -46,3 +46,29 @@ def test_one_sample_runs_both_ways():
     assert set(made) == {"weight", "hours", "collision", "collision_without", "false_stop", "false_emergency"}
     assert made["weight"] > 0.0
     assert claim.figures("cut-in", [made, made])["runs"] == 2
+
+
+def test_samples_that_stand_in_a_file_are_not_run_again(tmp_path, monkeypatch):
+    path, jobs = tmp_path / "rates" / "rates.jsonl", [("cut-in", 0, 0), ("passing", 0, 0)]
+    ran = []
+
+    class Pool:  # the samples are this test's own, and worker processes would not know them
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def imap(self, function, new):
+            return map(function, new)
+
+    monkeypatch.setattr(claim.multiprocessing, "get_context", lambda _: claim.argparse.Namespace(Pool=lambda _: Pool()))
+    monkeypatch.setattr(claim, "sample", lambda job: ran.append(job) or {"weight": len(ran)})
+    assert claim.sampled(jobs[:1], 1, path) == {jobs[0]: {"weight": 1}}
+    path.write_text(path.read_text() + '{"origin": [], "key"')  # a line that was cut off
+    assert claim.sampled(jobs, 1, path) == {jobs[0]: {"weight": 1}, jobs[1]: {"weight": 2}}
+    assert claim.sampled(jobs, 1, path)[jobs[1]] == {"weight": 2}
+    assert ran == jobs
+    monkeypatch.setattr(claim, "origin", lambda: ["other code"])
+    assert claim.sampled(jobs[:1], 1, path) == {jobs[0]: {"weight": 3}}
+    assert claim.sampled(jobs[:1], 1, None) == {jobs[0]: {"weight": 4}}
