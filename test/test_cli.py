@@ -149,7 +149,7 @@ def test_a_request_to_end_is_one_line_and_leaves_nothing(tmp_path):
             _, err = process.communicate(timeout=120)
         assert err == "safety-supervisor: terminated, nothing is left half-written\n"
         assert process.returncode == 128 + request_to_end
-        assert list(out.iterdir()) == []
+        assert not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -162,15 +162,21 @@ def test_a_wrong_option_says_where_help_is(capsys, arguments, wanted):
     assert wanted in one_line(err)
 
 
-def test_an_interruption_is_one_line_and_130(capsys, bag, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kept", [(), ("mine.txt",)])
+def test_an_interruption_is_one_line_and_130(capsys, bag, tmp_path, monkeypatch, kept):
     def interrupted(*_):
         raise KeyboardInterrupt
 
+    out = tmp_path / "out"
+    for name in kept:
+        out.mkdir()
+        (out / name).touch()
     monkeypatch.setattr("safety_supervisor.replay.report.Pictures.add", interrupted)
-    code, _, err = run(capsys, "replay", bag, "--out", tmp_path / "out", "--quiet")
+    code, _, err = run(capsys, "replay", bag, "--out", out, "--quiet")
     assert code == 130
     assert err.strip().count("\n") == 0
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [f.name for f in tmp_path.glob("out/*")] == list(kept)
+    assert out.exists() == bool(kept)
 
 
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
