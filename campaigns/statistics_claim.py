@@ -194,10 +194,11 @@ def origin() -> list[str]:
 def sampled(jobs: list[Job], workers: int, path: Path | None) -> dict[Job, dict[str, Any]]:
     """Return the samples of all jobs; each new one is appended to `path` as it ends."""
     made: dict[Job, dict[str, Any]] = {}
-    for (name, seed, number), one in stored.entries(path, origin()) if path else ():
+    here = origin()
+    for (name, seed, number), one in stored.entries(path, here) if path else ():
         made[name, seed, number] = one
     new = [job for job in jobs if job not in made]
-    keep = stored.Lines(path, origin()) if path else contextlib.nullcontext()
+    keep = stored.Lines(path, here) if path else contextlib.nullcontext()
     with multiprocessing.get_context("spawn").Pool(workers) as pool, keep as lines:
         for job, one in zip(new, pool.imap(sample, new), strict=True):
             made[job] = one
