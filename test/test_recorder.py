@@ -19,6 +19,7 @@ from safety_supervisor.replay.command import replay
 from safety_supervisor.replay.inputs import Options
 from safety_supervisor.ros import blackbox, frames
 from safety_supervisor.ros.blackbox import AFTER, BEFORE, LONGEST, LOOK, RETRY, Blackbox, Ring
+from safety_supervisor.shadow.evidence import collect
 
 TRIGGER = (frames.TRIGGER, 0, b"COMFORT_STOP: why")
 END = (frames.END, 0, b"")
@@ -179,6 +180,20 @@ def test_the_death_of_the_node_is_an_incident_and_a_good_bye_is_none(tmp_path):
     (died,) = recordings(tmp_path / "dead")
     assert died.name.endswith("_node_died.mcap")
     assert recordings(tmp_path / "done") == []
+
+
+def test_a_death_during_an_incident_is_an_incident_of_its_own(tmp_path):
+    lines = flown(tmp_path, seconds=2.0, trigger_at=20, orderly=False)
+    other, died = sorted(recordings(tmp_path), key=lambda path: path.name.endswith("_node_died.mcap"))
+    assert died.name.endswith("_node_died.mcap")
+    assert not other.name.endswith("_node_died.mcap")
+    for number, path in enumerate((other, died)):
+        result, again = replayed(path, tmp_path / f"out_{number}")
+        assert result["agreement"]["identical"] == result["ticks"] > 0
+        assert again[-1] == lines[-1]
+    (log,) = tmp_path.glob("drive_*.jsonl")
+    (drive,) = collect([log])
+    assert "the node died" in drive.faults
 
 
 # --- limits -----------------------------------------------------------------------------------------------------

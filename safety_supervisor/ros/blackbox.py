@@ -181,6 +181,7 @@ class Blackbox:
             orderly = frame[0] == frames.END
             self.take(frame)
         if not orderly and self._decided:
+            self._safely(self._finish)  # the death has a recording of its own, also during another incident
             self._safely(self._trigger, "the supervisor died", "node_died")
         self._safely(self._close)
 
