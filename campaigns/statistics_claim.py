@@ -10,6 +10,9 @@ Clopper-Pearson bound of the share of events times the largest weight, which hol
 
 These are rates under the densities written below and the simulated sensors, not under real traffic.
 
+A stop is false when the run without the supervisor neither collides nor leaves the worst-case margin: the envelope
+itself, with the true places and speeds of everybody, nothing of tracking or assessment (`scenarios/suites/kept.py`).
+
 With `--resume` each run is kept as it ends, and those of the same code and parameters are not run again.
 """
 
@@ -33,11 +36,16 @@ from scipy import stats
 
 from safety_supervisor import vehicle_file
 from safety_supervisor.campaign import stored
+from safety_supervisor.core.envelopes import EPS
 from safety_supervisor.core.world import Mode
 from safety_supervisor.scenarios.command import load
 from safety_supervisor.scenarios.policy import Policy
+from safety_supervisor.scenarios.run import Run
 from safety_supervisor.scenarios.run import run as simulate
 from safety_supervisor.scenarios.suite import RAILS, Scenario
+from safety_supervisor.scenarios.suites.case import Body, Case
+from safety_supervisor.scenarios.suites.kept import smallest
+from safety_supervisor.scenarios.suites.recorded import DT, Driven
 from safety_supervisor.scenarios.world import CAR, Actor, World
 
 SHARE = 0.9
@@ -153,6 +161,18 @@ def interval(weights: Any, events: Any) -> dict[str, float | int | str]:
     return {"rate": mean, "low": 0.0, "high": min(share * WEIGHT_MAX, 1.0), "events": hits, "method": "Clopper-Pearson"}
 
 
+def margin_kept(run: Run) -> bool:
+    """Tell whether ego kept the worst-case margin in a run without the supervisor, by perfect knowledge."""
+    scenario, t = run.scenario, np.arange(0.0, run.states[-1, 0], DT)
+    moved = [scenario.world.bodies(float(at)) for at in t]
+    motions = np.array([np.concatenate([b.pose, b.velocity], axis=1) for b in moved])
+    bodies = tuple(Body(a.name, a.kind, motions[:, i]) for i, a in enumerate(scenario.world.actors))
+    stations = [scenario.world.road.locate(x, y)[0] for x, y in run.states[:, 1:3]]
+    past = Driven(t, np.interp(t, run.states[:, 0], stations), np.interp(t, run.states[:, 0], run.states[:, 4]))
+    case = Case(0, {}, bodies, scenario.speed, DT, len(t), scenario.world.road, scenario.station)
+    return smallest(case, past, run.config)[0] >= EPS
+
+
 Job = tuple[str, int, int]
 
 
@@ -167,7 +187,7 @@ def sample(job: Job) -> dict[str, Any]:
     without, with_it = (simulate(scenario, config, number, supervised) for supervised in (False, True))
     modes = [d.mode for d in with_it.decisions]
     stopped = any(m.brakes for m in modes)
-    needless = stopped and not without.outcome.collision and (without.outcome.minimal_distance or math.inf) > 1.0
+    needless = stopped and not without.outcome.collision and margin_kept(without)
     return {"weight": weight, "hours": without.states[-1, 0] / 3600, "collision": with_it.outcome.collision,
             "collision_without": without.outcome.collision, "false_stop": needless,
             "false_emergency": needless and Mode.EMERGENCY_STOP in modes}  # fmt: skip

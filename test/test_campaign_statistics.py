@@ -48,6 +48,17 @@ def test_one_sample_runs_both_ways():
     assert claim.figures("cut-in", [made, made])["runs"] == 2
 
 
+@pytest.mark.parametrize(("headway", "inside"), [(2.4, True), (0.6, False)])
+def test_a_stop_is_false_where_the_worst_case_margin_was_kept(headway, inside):
+    """Neither run comes to harm: the nearer one is 15 m behind its lead at 25 m/s, where a stop is due."""
+    family = claim.FAMILIES["braking-lead"]
+    scenario = family.scenario({"headway": headway, "deceleration": 0.5, "reaction": 0.5})
+    run = claim.simulate(scenario, claim.load(None), 0, False)
+    assert not run.outcome.collision
+    assert run.outcome.minimal_distance > 1.0
+    assert claim.margin_kept(run) is inside
+
+
 def test_samples_that_stand_in_a_file_are_not_run_again(tmp_path, monkeypatch):
     path, jobs = tmp_path / "rates" / "rates.jsonl", [("cut-in", 0, 0), ("passing", 0, 0)]
     ran = []

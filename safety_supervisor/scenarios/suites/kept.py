@@ -54,6 +54,11 @@ class Kept:
 
 def kept(case: Case, past: Driven, config: Config) -> Kept:
     """Measure an ego as it was driven, from the end of the self-test on; the vehicle `config` has its size."""
+    return Kept(*smallest(case, past, config), undrivable(case, past, config))
+
+
+def smallest(case: Case, past: Driven, config: Config) -> tuple[float, float, str]:
+    """Return the smallest worst-case margin [m] of that drive, when [s] and to whom; inf when nobody was ahead."""
     strip = _strip(case, past, config.vehicle.front)
     worst = (float("inf"), 0.0, "")
     for step in _judged(case, config):
@@ -63,7 +68,7 @@ def kept(case: Case, past: Driven, config: Config) -> Kept:
         for body in _near(case, step, way, config):
             margin = _margin(body, step, way, station, speed, _rise(past, t, config), config)
             worst = min(worst, (margin, t, body.name))
-    return Kept(*worst, undrivable(case, past, config))
+    return worst
 
 
 def _judged(case: Case, config: Config) -> range:
