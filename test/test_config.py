@@ -116,6 +116,15 @@ def test_a_key_below_a_value_is_unknown():
     assert "unknown key vehicle.mass.x" in refused("vehicle.mass.x", 1.0)
 
 
+def test_many_strange_keys_are_one_problem_that_names_the_known_ones_once():
+    with pytest.raises(ConfigError) as refusal:
+        from_mapping({"odd": {}, "wheels": 4, "colour": "red", "vehicel": {}})
+    text = str(refusal.value)
+    assert "unknown keys wheels, colour; known: vehicle, odd, " in text
+    assert "unknown key vehicel, did you mean vehicle?" in text
+    assert text.count("known: ") == 1
+
+
 def test_all_problems_are_named_at_once():
     with pytest.raises(ConfigError) as error:
         from_mapping({"vehicle": {"width": 9.0, "mass": "x"}, "zzz": 1}, "a.yaml")

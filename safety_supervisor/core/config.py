@@ -523,11 +523,17 @@ def _plain(group: Any) -> dict[str, Any]:
 
 
 def _unknown(data: Mapping[str, Any], known: list[str], prefix: str, problems: list[str]) -> None:
+    strange = []
     for key in data:
-        if key not in known:
-            close = difflib.get_close_matches(str(key), known, 1)
-            hint = f", did you mean {prefix}{close[0]}?" if close else f"; known: {', '.join(known)}"
-            problems.append(f"unknown key {prefix}{key}{hint}")
+        if key in known:
+            continue
+        close = difflib.get_close_matches(str(key), known, 1)
+        if close:
+            problems.append(f"unknown key {prefix}{key}, did you mean {prefix}{close[0]}?")
+        else:
+            strange.append(f"{prefix}{key}")
+    if strange:
+        problems.append(f"unknown key{'s' * (len(strange) > 1)} {', '.join(strange)}; known: {', '.join(known)}")
 
 
 def _group(cls: type[Any], data: Any, prefix: str, problems: list[str]) -> Any:
@@ -546,7 +552,6 @@ def _group(cls: type[Any], data: Any, prefix: str, problems: list[str]) -> Any:
             if value is not MISSING:
                 values[name] = value
     return cls(**values)
-
 
 
 def _typed(value: Any, kind: type[Any], key: str, spec: Field[Any], problems: list[str]) -> Any:
