@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safety_supervisor.core.assessment import RULES, VERDICT, assess, objects_of, rate, rate_present
-from safety_supervisor.core.assessment.bodies import SIDE, bodies_of
+from safety_supervisor.core.assessment.bodies import SIDE, bodies_of, company
 from safety_supervisor.core.assessment.corridor import BEND, _bends
 from safety_supervisor.core.assessment.objects import trends
 from safety_supervisor.core.assessment.rating import NEAR_BOUND, may_reach
@@ -560,9 +560,10 @@ def test_what_the_present_course_leaves_out_could_not_have_demanded_anything(spe
     near, rated = may_reach(o, s.present, s, CONFIG), rate_present(o, s.present.path(), nobody, s, CONFIG)
     assert (rated.demand[~near] == Mode.NOMINAL).all()
     assert (rated.margin[~near] == INF).all()
-    some = rate_present(o.take(near), s.present.path(), nobody[near], s, CONFIG)
-    assert np.array_equal(some.demand, rated.demand[near])
-    assert np.array_equal(some.margin, rated.margin[near])
+    asked = company(o, near)
+    some = rate_present(o.take(asked), s.present.path(), nobody[asked], s, CONFIG)
+    assert np.array_equal(some.demand, rated.demand[asked])
+    assert np.array_equal(some.margin, rated.margin[asked])
     assert 0 < (rated.demand > Mode.NOMINAL).sum() <= near.sum() < 0.9 * n  # both sides are there
 
 
@@ -881,23 +882,35 @@ def test_a_reflection_that_slides_towards_the_way_does_not_cut_in_when_its_body_
     assert Code.CUT_IN in codes(judge(together(slides, *comes)))
 
 
+def test_whose_rear_ego_is_about_to_pass_cuts_in_when_its_body_surely_comes():
+    """Then its flank is seen: if its body comes nearer by less than is known of it, a reflection may only slide."""
+    def body(vy, gap):
+        return together(*(corner(gap + d, y, 17.0, v, speed_sigma=0.3) for d, y, v in
+                          ((0.0, 2.2, -1.2), (0.5, 3.8, vy), (3.0, 2.3, vy))))  # fmt: skip
+
+    assert demand(body(-0.05, 1.0)) == Mode.NOMINAL
+    assert codes(judge(body(-0.4, 1.0))) == {Code.CUT_IN}
+    assert codes(judge(body(-0.05, 2.5))) == {Code.CUT_IN}  # farther ahead, anything that comes is enough
+
+
 def rear_corner(y=2.3, vy=-1.6, ahead=29.0, **keywords):
     """A reflection of a truck in the next lane, ego 8 m/s faster; its lateral speed is known to 0.5 m/s."""
     return corner(ahead, y, 12.0, vy, speed_sigma=0.5, **keywords)
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
-def test_a_reflection_that_slides_is_not_in_the_corridor_when_its_body_goes_away(side):
+def test_a_reflection_that_slides_is_not_in_the_corridor_when_its_body_does_not_come(side):
     comes, away = rear_corner(side * 2.3, -side * 1.6), rear_corner(side * 4.5, side * 1.0)
     assert Code.ENVELOPE in codes(judge(comes))
     assert demand(comes) == Mode.EMERGENCY_STOP
     assert demand(together(comes, away)) == Mode.NOMINAL
+    assert demand(together(comes, rear_corner(side * 4.5, side * 0.01))) == Mode.NOMINAL  # it stays
     assert demand(together(comes, away, rear_corner(side * 2.4, side * 0.7, 32.0))) == Mode.NOMINAL
 
 
 @pytest.mark.parametrize("other", [
-    rear_corner(4.5, 0.45),  # by less than is known of it
-    rear_corner(4.5, -0.5),
+    rear_corner(4.5, -0.01),  # it comes too
+    corner(29.0, 4.5, 12.0, 0.01, speed_sigma=0.7),  # it does not, but that is not known well enough
     rear_corner(4.5, 1.0, hits=9),  # young
     rear_corner(4.5, 1.0, existence=0.95),  # hardly there
     rear_corner(4.5, 1.0, suspect=True),
@@ -906,9 +919,27 @@ def test_a_reflection_that_slides_is_not_in_the_corridor_when_its_body_goes_away
     rear_corner(5.0, 1.0),  # another body: in the lane after the next
     rear_corner(4.5, 1.0, 35.0),  # or farther ahead
 ])  # fmt: skip
-def test_a_reflection_that_comes_counts_unless_others_of_its_body_surely_go_away(other):
+def test_a_reflection_that_comes_counts_unless_others_of_its_body_contradict_it(other):
     assert demand(together(rear_corner(), other)) == Mode.EMERGENCY_STOP
-    assert demand(together(rear_corner(), rear_corner(4.5, 0.55))) == Mode.NOMINAL  # the control
+    assert demand(together(rear_corner(), rear_corner(4.5, 0.01))) == Mode.NOMINAL  # the control
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_on_the_present_course_the_others_of_a_body_are_heard_too(side):
+    """They may be farther from it than what could be met there."""
+    comes, away = rear_corner(side * 2.3, -side * 1.6, 12.0), rear_corner(side * 4.7, side * 1.0, 12.0)
+    s = situation(20.0, beside=True)
+    o = objects_of(together(comes, away), (), s, CONFIG)
+    assert may_reach(o, s.present, s, CONFIG).tolist() == [True, False]
+    assert Code.EXTRAPOLATION in codes(judge(comes, beside=True))
+    assert demand(together(comes, away), beside=True) == Mode.NOMINAL
+
+
+def test_the_company_of_a_row_is_as_near_as_one_body_is_long_and_wide():
+    rows = [corner(gap, y) for gap, y in ((10.0, 2.0), (15.0, 4.4), (15.0, 4.6), (5.0, -0.4), (4.9, -0.5), (40.0, 2.0))]
+    o = objects_of(together(*rows), (), situation(20.0), CONFIG)
+    assert company(o, np.arange(6) == 0).tolist() == [True, True, False, True, False, False]
+    assert not company(o, np.zeros(6, bool)).any()
 
 
 def test_what_is_in_the_corridor_counts_whatever_its_body_does():

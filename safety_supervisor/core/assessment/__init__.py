@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from safety_supervisor.core.assessment.beside import abreast
+from safety_supervisor.core.assessment.bodies import company
 from safety_supervisor.core.assessment.caps import caps, margins_of, smallest
 from safety_supervisor.core.assessment.cut_in import foreseen
 from safety_supervisor.core.assessment.manoeuvres import NONE, Choice, chosen
@@ -80,9 +81,9 @@ def _present_threats(
     """Return what ego's present motion leads into, the smallest margin [m] there, and demand and margin of each row;
     mostly nothing is near enough.
     """
-    rows = rated.nears
-    if situation.present is None or not np.count_nonzero(rows):
+    if situation.present is None or not np.count_nonzero(rated.nears):
         return [], float("inf"), None
+    rows = company(objects, rated.nears)  # the others of a body are heard beside it
     near, spared = objects.take(rows), rated.spared[rows]
     beside = rate_present(near, situation.present.path(), spared, situation, config)
     half = config.vehicle.width / 2 + near.slack

@@ -29,9 +29,9 @@ ABEAM = 0.7
 """As far beside it: within this distance [m]."""
 KNOWN = 0.1
 """A lateral speed known as well as this [m/s] needs no help."""
-LEAVES = 1.0
-"""Standard deviations by which the others must go away where one reflection comes: just before a car comes over they
-tell nothing, or a little of either."""
+CONTRADICTS = 2.0
+"""Standard deviations by which the others must tell another speed than a reflection that comes: just before a car comes
+over they tell nothing, or a little of either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ def bodies_of(o: Objects, met: Contacts, config: Config, owner: Ints) -> Bodies:
 
 def slides(o: Objects, met: Contacts, comes: Bools, config: Config) -> Bools:
     """Tell which of the rows that come nearer to the path, `comes` (N,), slide along a body that does not come: its
-    other well-known reflections together go away. A row whose body has no other comes. Rows are of one world, or their
-    lateral speeds are exact (KNOWN), as those of many worlds at once.
+    other well-known reflections together come no nearer, and contradict it. A row whose body has no other comes. Rows
+    are of one world, or their lateral speeds are exact (KNOWN), as those of many worlds at once.
     """
     rows, known = _reflections(o, met, config)
     by = same_body(o, met, config, np.zeros_like(o.row), rows) & known & ~np.eye(len(rows), dtype=np.bool_)
@@ -82,8 +82,15 @@ def slides(o: Objects, met: Contacts, comes: Bools, config: Config) -> Bools:
     of = rows[some]
     mean, sigma = _sideways(by[some], met, rows)
     result = np.zeros(len(comes), np.bool_)
-    result[of] = np.sign(met.offset[of]) * mean >= LEAVES * sigma
+    apart = np.abs(met.sideways[of] - mean) >= CONTRADICTS * np.hypot(met.sideways_sigma[of], sigma)
+    result[of] = apart & (met.offset[of] * mean >= 0.0)
     return result
+
+
+def company(o: Objects, rows: Bools) -> Bools:
+    """Return some rows (N,) with all that may be reflections of one body with one of them."""
+    off = o.position[:, None] - o.position[rows]
+    return np.asarray(((off * off).sum(axis=2) <= LENGTH * LENGTH + WIDTH * WIDTH).any(axis=1))
 
 
 def _reflections(o: Objects, met: Contacts, config: Config) -> tuple[Ints, Bools]:

@@ -15,14 +15,15 @@ from safety_supervisor.core.assessment.rating import CODES, Rated
 from safety_supervisor.core.assessment.situation import EMERGENCY_STOP, FIRM_STOP, NOMINAL, Situation
 from safety_supervisor.core.config import Config
 from safety_supervisor.core.geometry import Contacts, Path
-from safety_supervisor.core.world import Bools, Code, Ints
+from safety_supervisor.core.world import Bools, Code, Floats, Ints
 
 PASSING = 1.0
 """Who is behind and this much slower than ego [m/s] has been passed and does not follow it."""
 WAIT = 0.5
 """Braking for who cuts in begins when it would be worse to begin it this much later [s]."""
 IMMINENT = 0.6
-"""Ego's front is at the rear of the body within this time [s]: later its lateral speed may be another."""
+"""Ego's front is at the rear of the body within this time [s]: later its lateral speed may be another, and until then
+most of what is seen of it is its flank, on which reflections slide."""
 SURELY_PAST = 0.3
 """Ego gets farther past the rear than this [m], more than the rear is known."""
 NODES, WEIGHTS = (-math.sqrt(3.0), 0.0, math.sqrt(3.0)), (1 / 6, 2 / 3, 1 / 6)
@@ -57,7 +58,8 @@ def foreseen(
     body = bodies_of(o, met, config, owner) if np.count_nonzero(coming) else None
     if body is not None:  # a reflection that slides along a body that does not come is nobody's coming
         body = replace(body, sideways=np.where(begins != 0, begins, body.sideways))
-        coming &= body.sideways * met.offset < 0
+        sure = np.where((begins == 0) & (body.rear <= _soon(met, situation)), body.sigma, 0.0)
+        coming &= -np.sign(met.offset) * body.sideways > sure
     # Who is behind asks for nothing; but who comes into the way behind ego, or has just been passed there, runs into
     # it if it brakes on. A follower will brake too.
     behind = met.station < -path.rear
@@ -79,6 +81,11 @@ def foreseen(
     code = np.where(asks & (level > rated.demand), CODES.index(Code.CUT_IN), rated.code)
     harmful |= np.bincount(owner[late], minlength=owners) > 0
     return replace(rated, demand=demand, code=code, spared=spared), harmful
+
+
+def _soon(met: Contacts, situation: Situation) -> Floats:
+    """Return how far along the path [m] ego's front gets by IMMINENT, seen from each row (N,)."""
+    return np.asarray(situation.path.front + IMMINENT * (abs(situation.ego.speed) - met.along))
 
 
 def _together(
@@ -117,7 +124,7 @@ def _too_late(
     may braking soften the contact, on average over what the lateral speed of the body may be.
     """
     met, path = rated.met, situation.path
-    soon = path.front + IMMINENT * (abs(situation.ego.speed) - met.along)
+    soon = _soon(met, situation)
     late = ahead & ~o.near & o.sound & ~o.static & (met.along > config.tracking.moving_speed)
     late &= met.station - LENGTH <= soon
     if not np.count_nonzero(late):
