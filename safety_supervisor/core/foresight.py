@@ -124,7 +124,13 @@ def contact_costs(movers: Movers, courses: tuple[Course, ...], body: tuple[float
     spread[0] = 0.0
     across = np.stack([_across(movers, growth) for growth in growths])
     wide = np.abs(across) <= (body[2] + movers.half_width)[:, None] + spread
-    yield from (_contact_speed(movers, wide, spread, course, body) for course in courses)
+    place = movers.along[:, None] + movers.speed[:, None] * TIMES
+    for ego in courses:
+        ahead = place - ego.travel
+        touch = wide & (ahead <= body[0] + spread) & (ahead >= -body[1] - spread)
+        first = touch.argmax(axis=-1)
+        own = ego.speed[0][first] if len(ego.speed) == 1 else ego.speed[np.arange(len(place)), first]
+        yield np.where(touch.any(axis=-1), CONTACT + np.abs(own - movers.speed), 0.0)
 
 
 def _across(m: Movers, growth: float) -> Floats:
@@ -139,17 +145,6 @@ def _across(m: Movers, growth: float) -> Floats:
     stays = np.abs(m.drift) <= STAYS * np.abs(m.speed)
     settled = np.where(m.across[:, None] > 0, np.maximum(offset, 0.0), np.minimum(offset, 0.0))
     return np.asarray(np.where((stays & toward)[:, None], settled, offset))
-
-
-def _contact_speed(
-    m: Movers, wide: Bools, spread: Floats, ego: Course, body: tuple[float, float, float]
-) -> Floats:
-    ahead = m.along[:, None] + m.speed[:, None] * TIMES - ego.travel
-    touch = wide & (ahead <= body[0] + spread) & (ahead >= -body[1] - spread)
-    first = np.argmax(touch, axis=-1)
-    speeds = np.broadcast_to(np.abs(ego.speed - m.speed[:, None]), ahead.shape)
-    at_contact = np.take_along_axis(speeds, first.T, axis=1).T
-    return np.where(touch.any(axis=-1), CONTACT + at_contact, 0.0)
 
 
 def rear_costs(station: Floats, follower: Course, courses: tuple[Course, ...], rear: float) -> Iterator[Floats]:

@@ -148,14 +148,16 @@ def _no_softer(
     if not n:
         return np.zeros(0, np.bool_)
     outline, courses = (path.front, path.rear, config.vehicle.width / 2), (plan_course(path), brake)
-    mean = np.zeros((2, n))
-    for node, weight in zip(NODES, WEIGHTS, strict=True):
-        drift, cost = body.sideways[rows] + node * body.sigma[rows], np.zeros((2, n))
-        for along in (body.rear[rows], met.station[rows]):  # the body is all that is between
-            end = foresight.Movers(along, body.offset[rows], met.along[rows], drift, np.zeros(n), body.half_width[rows])
-            cost = np.maximum(cost, [c[0] for c in foresight.contact_costs(end, courses, outline)])
-        mean += weight * cost
-    return np.asarray(mean[1] >= mean[0])
+    # In one call: each drift at the rear of the body and at the row; the body is all that is between.
+    drift = body.sideways[rows] + np.array(NODES)[:, None, None] * body.sigma[rows]  # (3, 1, n)
+    ends = np.stack([body.rear[rows], met.station[rows]])
+    shape = (len(NODES), *ends.shape)
+    alike = [np.broadcast_to(x, shape).ravel() for x in (ends, body.offset[rows], met.along[rows], drift, np.zeros(n),
+                                                         body.half_width[rows])]  # fmt: skip
+    costs = foresight.contact_costs(foresight.Movers(*alike), courses, outline)
+    worst = (cost[0].reshape(shape).max(axis=1) for cost in costs)
+    planned, braked = (sum(w * cost for w, cost in zip(WEIGHTS, each, strict=True)) for each in worst)
+    return np.asarray(braked >= planned)
 
 
 def plan_course(path: Path) -> foresight.Course:
