@@ -37,7 +37,7 @@ from safety_supervisor.core.world import (
 from safety_supervisor.scenarios import sensors
 from safety_supervisor.scenarios.plant import Ego
 from safety_supervisor.scenarios.suites.case import Case, bodies_at, outline, overlap, visible
-from safety_supervisor.scenarios.world import World, place
+from safety_supervisor.scenarios.world import UNIT_CORNERS, World, place
 
 EPOCH = 1_767_225_600_000_000_000
 """Start of every case on the clock [ns]."""
@@ -231,12 +231,14 @@ def contact(case: Case, config: Config, step: int, station: float, speed: float)
 
 def untouched(case: Case, config: Config, station: float, step: int) -> bool:
     """Tell whether no body will touch an ego that stays where it stands."""
-    x, y, yaw = (float(v) for v in case.way.pose(station))
-    corners = footprint((x, y, yaw), config)
-    last = max((len(b.motion) for b in case.bodies), default=0)
     solid = tuple(b for b in case.bodies if b.solid)
-    steps = range(step, min(last, case.steps))
-    return not solid or not any(overlap(corners, bodies_at(solid, i).corners).any() for i in steps)
+    steps = np.arange(step, min(max((len(b.motion) for b in case.bodies), default=0), case.steps))
+    if not solid or not len(steps):
+        return True
+    x, y, yaw = (float(v) for v in case.way.pose(station))
+    poses = np.concatenate([b.motion[np.minimum(steps, len(b.motion) - 1), :3] for b in solid])
+    half = np.repeat([(b.kind.length / 2, b.kind.width / 2) for b in solid], len(steps), axis=0)[:, None]
+    return not overlap(footprint((x, y, yaw), config), place(UNIT_CORNERS * half, poses)).any()
 
 
 def footprint(pose: tuple[float, float, float], config: Config) -> Floats:
