@@ -71,6 +71,9 @@ def test_replay_exports_at_once(tmp_path, capsys):
     assert cli.main(["replay", str(bag), "--out", str(out), "--no-report", "--export", "csv"]) == 0
     assert {f"{name}.csv" for name in NAMES} <= {file.name for file in out.iterdir()}
     assert "decisions.csv, tracks.csv, events.csv" in capsys.readouterr().out
+    assert cli.main(["replay", str(bag), "--out", str(out), "--no-report", "--end", "0.2"]) == 0
+    left = {file.name for file in out.iterdir()}
+    assert not left & {f"{name}.csv" for name in NAMES}, "they would tell of another replay"
 
 
 # --- occurrences ----------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import recordings
@@ -84,6 +86,24 @@ def test_equal_names_are_told_apart(tmp_path):
     paths = [tmp_path / car / "drive" for car in "ab"]
     assert [drive.name for drive in jobs.drives(paths)] == ["a/drive", "b/drive"]
     assert [drive.name for drive in jobs.drives([*paths, paths[0]])] == ["a/drive", "b/drive"]
+
+
+def test_a_recording_is_called_the_same_when_another_is_laid_beside_it(tmp_path):
+    made = recordings.write(tmp_path / "made", recordings.drive(0.2))
+    (tmp_path / "drives").mkdir()
+    file = next(file for file in sorted(made.iterdir()) if file.suffix in (".mcap", ".db3"))
+    shutil.copy(file, tmp_path / "drives" / f"a{file.suffix}")
+    assert [drive.name for drive in jobs.drives([tmp_path / "drives"])] == ["drives/a"]
+    shutil.copy(file, tmp_path / "drives" / f"b{file.suffix}")
+    assert [drive.name for drive in jobs.drives([tmp_path / "drives"])] == ["drives/a", "drives/b"]
+
+
+def test_files_for_workers_are_named_wherever_those_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("{}")
+    (job,) = jobs.jobs([jobs.Drive("d", ())], [jobs.ParameterSet("as given")], Path("mine.yaml"), None)
+    assert job.config == tmp_path / "mine.yaml"
+    assert job.mapping is None
 
 
 def test_a_grid_is_every_combination(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 
 import pytest
 
@@ -81,6 +82,41 @@ def test_the_trade_off_sets_disturbance_against_answers(run, capsys):
     assert found["keen"]["disturbances_per_hour"] == pytest.approx(1.0)
 
 
+def test_a_stop_that_nobody_judged_is_no_disturbance_yet(tmp_path, capsys):
+    known = json.loads(json.dumps(RESULTS, default=str))
+    for result in known:
+        for one in result["interventions"]:
+            one["needed"] = None
+    Store(tmp_path).write({}, SETS, known)
+    found = {r["parameters"]: r for r in ask(capsys, "trade-off", "--run", tmp_path)}
+    assert (found["keen"]["unknown"], found["keen"]["disturbances_per_hour"]) == (4, 0.0)
+    assert found["keen"]["at_most_per_hour"] == pytest.approx(4 / 3)
+
+
+def test_runs_that_are_asked_together_do_not_answer_for_each_other(run, tmp_path, capsys):
+    """A recording of the same name was answered in the one and missed in the other."""
+    quiet = [{**result, "interventions": []} for result in RESULTS]
+    Store(tmp_path).write({}, SETS, quiet)
+    alone = ask(capsys, "missed", "--run", tmp_path)
+    both = ask(capsys, "missed", "--run", tmp_path, "--run", run)
+    assert len(alone) == 2
+    assert len(both) == len(alone) + len(ask(capsys, "missed", "--run", run))
+    shares = {r["parameters"]: r["answered_share"] for r in ask(capsys, "trade-off", "--run", tmp_path, "--run", run)}
+    assert shares == {"calm": 0.0, "keen": 0.5}
+    runs = ask(capsys, "select distinct run from runs order by run", "--run", tmp_path, "--run", run)
+    assert {r["run"] for r in runs} == {str(tmp_path), str(run)}
+
+
+def test_a_run_that_is_named_twice_is_refused(run, capsys):
+    assert cli.main(["ask", "missed", "--run", str(run), "--run", f"{run}/."]) == 2
+    assert "names the same folder twice" in capsys.readouterr().err
+
+
+def test_equal_names_of_columns_are_numbered(run, capsys):
+    found = ask(capsys, "select 1 as v, 2 as v, 3 as w, 4 as v", "--run", run)
+    assert found == [{"v": 1, "v_2": 2, "w": 3, "v_3": 4}]
+
+
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_the_trade_off_is_drawn(run, tmp_path, capsys, ending):
     pytest.importorskip("matplotlib")
@@ -98,8 +134,9 @@ def test_every_question_has_an_answer_for_full_and_for_empty_runs(run, tmp_path,
     ask(capsys, question, "--run", tmp_path)
 
 
-def test_sql_over_the_tables_of_several_runs(run, capsys):
-    (row,) = ask(capsys, "select count(*) as n from runs", "--run", run, "--run", run)
+def test_sql_over_the_tables_of_several_runs(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "it's another")
+    (row,) = ask(capsys, "select count(*) as n from runs", "--run", run, "--run", tmp_path / "it's another")
     assert row == {"n": 2 * len(RESULTS)}
     (row,) = ask(capsys, "select value, number from parameters where parameters = 'keen'", "--run", run)
     assert row == {"value": "3", "number": 3.0}

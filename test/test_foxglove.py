@@ -63,6 +63,20 @@ def test_an_mcap_file_holds_every_tick_in_foxglove_schemas(bag, tmp_path, capsys
     assert [file.name for file in file.parent.iterdir()] == ["drive.mcap"]
 
 
+def test_the_recording_itself_is_never_written_over(bag, tmp_path, capsys):
+    inside = sorted(file for file in bag.rglob("*") if file.is_file())
+    before = [file.read_bytes() for file in inside]
+    out = tmp_path / "out"
+    for file in [*inside, out / "decisions.jsonl"]:
+        assert cli.main(["replay", str(bag), "--out", str(out), "--mcap", str(file), "--no-report"]) == 2
+        assert "expected" in capsys.readouterr().err
+    alone = next(file for file in inside if file.suffix in (".mcap", ".db3"))
+    assert cli.main(["replay", str(alone), "--out", str(out), "--mcap", str(alone), "--no-report"]) == 2
+    assert f"--mcap {alone}: is part of the recording" in capsys.readouterr().err
+    assert [file.read_bytes() for file in inside] == before
+    assert not out.exists()
+
+
 def test_an_interrupted_replay_leaves_no_mcap_file(bag, tmp_path, monkeypatch):
     monkeypatch.setattr("safety_supervisor.replay.command.json_line", _interrupt)
     arguments = ["--out", str(tmp_path / "out"), "--mcap", str(tmp_path / "x.mcap"), "--no-report", "--quiet"]

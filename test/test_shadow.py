@@ -222,7 +222,9 @@ def test_what_is_no_evidence_is_refused_in_one_line(tmp_path, capsys, name, text
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["nowhere.jsonl"], "No such file"), (["."], "no drive_*.jsonl"), (["x.jsonl", "--confidence", "1"], "between")],
+    [(["nowhere.jsonl"], "No such file"), (["."], "no drive_*.jsonl"), (["x.jsonl", "--confidence", "1"], "between"),
+     (["x.jsonl", "--hours", "nan"], "--hours nan must be a finite"), (["x.jsonl", "--km", "-1"], "0 or more"),
+     (["x.jsonl", "--stops-per-hour", "inf"], "finite")],
 )
 def test_wrong_usage_is_answered(tmp_path, monkeypatch, capsys, arguments, said):
     monkeypatch.chdir(tmp_path)

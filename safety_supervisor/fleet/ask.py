@@ -74,20 +74,36 @@ def answer(question: str, folders: Sequence[Path]) -> tuple[list[str], list[Row]
 
     for folder in folders:
         check_run(folder)
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise FleetError("--run names the same folder twice: everything would count twice")
     sql = QUESTIONS[question].sql if question in QUESTIONS else _sql(question)
     with duckdb.connect() as database:
         try:
             for table in COLUMNS:
-                files = [str(folder / f"{table}.parquet") for folder in folders]
-                listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-                database.execute(f"create view {table} as select * from read_parquet([{listed}])")
+                each = [f"select *, {_quoted(folder)} as run from read_parquet({_quoted(folder / f'{table}.parquet')})"
+                        for folder in folders]  # fmt: skip
+                database.execute(f"create view {table} as {' union all by name '.join(each)}")
             found = database.execute(sql)
             if found.description is None:
                 return [], []
             rows = [tuple(map(_number, row)) for row in found.fetchall()]
-            return [column[0] for column in found.description], rows
+            return _apart([column[0] for column in found.description]), rows
         except duckdb.Error as error:
             raise FleetError(_hint(str(error))) from None
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as a text of SQL."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """Number equal names of columns, as a join gives them: `start`, `start_2`."""
+    found: list[str] = []
+    for name in names:
+        k = sum(1 for other in names[: len(found)] if other == name)
+        found.append(f"{name}_{k + 1}" if k else name)
+    return found
 
 
 def _number(value: Any) -> Any:

@@ -16,7 +16,7 @@ from safety_supervisor import vehicle_file
 from safety_supervisor.core.config import Config, ConfigError, with_values
 from safety_supervisor.fleet.errors import FleetError
 from safety_supervisor.replay.inputs import settings, stem
-from safety_supervisor.replay.storages import recordings_in
+from safety_supervisor.replay.storages import recordings_in, storage_of
 
 SETS_MAX = 10_000
 """A larger grid is taken for a mistake."""
@@ -73,6 +73,10 @@ def drives(paths: Sequence[Path]) -> list[Drive]:
 
 def _name(root: Path, recording: Sequence[Path]) -> str:
     first = recording[0]
+    if first == root and root.is_dir() and not (root / "metadata.yaml").exists():
+        inside = sorted(file for file in root.iterdir() if file.is_file() and storage_of(file))
+        if inside:  # named as it will be once there are others beside it
+            return (Path(root.resolve().name) / stem(inside[0])).as_posix()
     if first == root:
         return stem(root)
     return (Path(root.resolve().name) / first.relative_to(root).parent / stem(first)).as_posix()
@@ -169,6 +173,7 @@ def jobs(
     found: Sequence[Drive], sets: Sequence[ParameterSet], config: Path | None, mapping: Path | None
 ) -> list[Job]:
     """Return every recording under every parameter set, the largest first, so that no worker waits for the last."""
+    config, mapping = (path and path.resolve() for path in (config, mapping))  # workers may be in other folders
     shared = b"".join(path.read_bytes() if path else b"-" for path in (config, mapping))
     result = []
     for drive in sorted(found, key=lambda d: (-d.size, d.name)):

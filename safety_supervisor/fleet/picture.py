@@ -27,7 +27,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         raise FleetError(f"--picture {path}: expected a name that ends in {', '.join(FORMS)}")
     require("--picture", "matplotlib")
     side, label = _side(rows)
-    points = [(row["disturbances_per_hour"], row[side], row["parameters"]) for row in rows if row[side] is not None]
+    points = [(row["at_most_per_hour"], row[side], row["parameters"]) for row in rows if row[side] is not None]
     points = sorted(point for point in points if point[0] is not None)
     if not points:
         raise FleetError("there is nothing to draw: no parameter set has both a rate and a margin")
@@ -71,7 +71,7 @@ def _plot(points: Sequence[tuple[float, float, str]], label: str, path: Path) ->
     axes.scatter([p[0] for p in points], [p[1] for p in points], color="tab:blue", zorder=3)
     for right, up, name in _named(points if len(points) <= NAMED_MAX else best):
         axes.annotate(name, (right, up), textcoords="offset points", xytext=(5, 4), fontsize=8)
-    axes.set_xlabel("stops for objects without an incident [1/h]")
+    axes.set_xlabel("stops for objects that are not known to be needed [1/h]")
     axes.set_ylabel(label)
     axes.set_title("Trade-off between disturbance and protection")
     axes.set_xlim(left=0, right=max(1.15 * max(p[0] for p in points), 1.0))

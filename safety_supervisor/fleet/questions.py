@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NO_INCIDENT = "coalesce(needed, false) = false"
 HOURS = """hours as (
   select parameters, sum(duration_s) / 3600 as hours, sum(distance_m) / 1000 as km, count(*) as recordings
   from runs where status = 'ok' group by parameters
@@ -63,7 +62,7 @@ from interventions where stop group by parameters, mode order by parameters, sto
 select r.bag, r.parameters, r.scenario, r.margin_min_m
 from runs r where r.incident and r.status = 'ok' and not exists (
   select 1 from interventions i
-  where i.bag = r.bag and i.parameters = r.parameters and i.stop and i.cause = 'object'
+  where i.run = r.run and i.bag = r.bag and i.parameters = r.parameters and i.stop and i.cause = 'object'
 ) order by r.bag, r.parameters""",
     ),
     "trade-off": Question(
@@ -71,7 +70,8 @@ from runs r where r.incident and r.status = 'ok' and not exists (
         f"""
 with {HOURS}, acts as (
   select parameters, count(*) filter (stop and cause = 'object') as stops,
-    count(*) filter (stop and cause = 'object' and {NO_INCIDENT}) as disturbances,
+    count(*) filter (stop and cause = 'object' and needed = false) as disturbances,
+    count(*) filter (stop and cause = 'object' and needed is null) as unknown,
     median(margin_min_m) filter (stop and cause = 'object' and needed) as margin_when_needed_m,
     count(*) filter (mode = 'EMERGENCY_STOP') as emergencies
   from interventions group by parameters
@@ -79,15 +79,16 @@ with {HOURS}, acts as (
   select parameters, min(margin_min_m) as margin_min_m, median(margin_min_m) as margin_median_m,
     count(*) filter (incident) as incidents,
     count(*) filter (incident and exists (
-      select 1 from interventions i where i.bag = runs.bag and i.parameters = runs.parameters
+      select 1 from interventions i where i.run = runs.run and i.bag = runs.bag and i.parameters = runs.parameters
         and i.stop and i.cause = 'object')) as answered
   from runs where status = 'ok' group by parameters
 )
 select parameters, hours, coalesce(stops, 0) as stops, coalesce(emergencies, 0) as emergencies,
-  coalesce(disturbances, 0) / nullif(hours, 0) as disturbances_per_hour,
+  coalesce(unknown, 0) as unknown, coalesce(disturbances, 0) / nullif(hours, 0) as disturbances_per_hour,
+  (coalesce(disturbances, 0) + coalesce(unknown, 0)) / nullif(hours, 0) as at_most_per_hour,
   answered / nullif(incidents, 0) as answered_share, margin_when_needed_m, margin_min_m, margin_median_m
 from hours left join acts using (parameters) left join kept using (parameters)
-order by disturbances_per_hour, parameters""",
+order by at_most_per_hour, parameters""",
     ),
     "worst": Question(
         "the twenty interventions with the smallest margin",

@@ -17,7 +17,7 @@ from safety_supervisor.core.world import Decision, Mode
 from safety_supervisor.messages import decision_record, json_line
 from safety_supervisor.replay import report
 from safety_supervisor.replay.bag import open_bags
-from safety_supervisor.replay.export import FORMS, export
+from safety_supervisor.replay.export import FORMS, NAMES, export
 from safety_supervisor.replay.inputs import (
     EACH,
     JOIN,
@@ -92,6 +92,16 @@ def _reached(result: dict[str, Any], mode: str | None) -> bool:
     return bool(reached)
 
 
+def _spare(mcap: Path, paths: Sequence[Path], out: Path) -> None:
+    """Refuse to write the MCAP file over what is replayed, or over what `replay` itself writes."""
+    target = mcap.resolve()
+    for path in paths:
+        if target.exists() and target.is_relative_to(path.resolve()):
+            raise TableError(f"--mcap {mcap}: is part of the recording {path}, expected the name of a new file")
+    if target in [(out / name).resolve() for name in FILES]:
+        raise TableError(f"--mcap {mcap}: is a result of the replay itself, expected another name")
+
+
 def replay(path: Path | Sequence[Path], out: Path, options: Options | None = None) -> dict[str, Any]:
     """Replay a recording, or several as one, into a folder and return the summary.
 
@@ -105,6 +115,8 @@ def replay(path: Path | Sequence[Path], out: Path, options: Options | None = Non
     for name in FILES:
         if (out / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder, expected to write a result there", str(out / name))
+    if options.mcap is not None:
+        _spare(options.mcap, paths, out)
     with open_bags(paths) as bag:
         ready = prepare(bag, options)
         if not options.quiet:
@@ -118,6 +130,9 @@ def replay(path: Path | Sequence[Path], out: Path, options: Options | None = Non
                     os.replace(out / (name + PART), out / name)
                 else:  # an older report would tell of another replay
                     (out / name).unlink(missing_ok=True)
+            for name in NAMES:  # and so would older tables
+                for form in FORMS:
+                    (out / f"{name}.{form}").unlink(missing_ok=True)
         finally:
             for name in FILES:
                 (out / (name + PART)).unlink(missing_ok=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import html
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ def run(args: argparse.Namespace) -> int:
     rule = Rule(**{spec.name: getattr(args, spec.name) for spec in fields(Rule)})
     if not 0.0 < rule.confidence < 1.0:
         raise EvidenceError(f"--confidence {rule.confidence:g} must be between 0 and 1")
+    for name, value in asdict(rule).items():
+        if not 0 <= value < math.inf:
+            raise EvidenceError(f"--{name.replace('_', '-')} {value:g} must be a finite number, 0 or more")
     drives = collect(args.sources)
     moments = reviewed(drives, _review(args.review) if args.review else {})
     result = judge(drives, moments, rule)
