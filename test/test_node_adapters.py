@@ -302,6 +302,16 @@ class TestOperators:
             assert world.run(lambda: world.mode == "NOMINAL"), world.modes()
             running.processes[0].popen.kill()
             assert world.run(lambda: status[-1] == 0), "not available"
+            assert not world.call(SetBool, "comfortable_stop/operate", SetBool.Request(data=True)).success
+            again = world.node.create_publisher(String, "safety_supervisor/decision", 1)
+
+            def back() -> bool:
+                """A supervisor that comes back knows of no request."""
+                again.publish(String(data=json.dumps(world.decisions[-1])))
+                return status[-1] != 0
+
+            assert world.run(back)
+            assert status[-1] == 1, "available, not operating"
 
 
 @pytest.mark.parametrize("module", ["twist_adapter", "autoware_adapter"])

@@ -57,6 +57,8 @@ class Supervisor:
 
     def __init__(self, world: harness.World):
         self.world = world
+        self.since: int | None = None
+        """When the fallback that is said again was made [ns]; a new one each time without."""
         self.heard: list[tuple[float, MultiDOFJointTrajectory]] = []
         self.texts: list[str] = []
         node, kind = world.node, MultiDOFJointTrajectory
@@ -87,7 +89,7 @@ class Supervisor:
     def publish(self, empty: bool) -> None:
         now = self.world.node.get_clock().now().nanoseconds
         go_on = Plan(now, [0.0, 4.0], [0.0, 40.0], [0.0, 0.0], [0.0, 0.0], [SPEED, SPEED])
-        for publisher, plan in ((self.commands, go_on), (self.fallbacks, braking(now))):
+        for publisher, plan in ((self.commands, go_on), (self.fallbacks, braking(self.since or now))):
             publisher.publish(empty_trajectory(now, Frames()) if empty else trajectory(plan, Frames()))
 
 
@@ -119,6 +121,31 @@ def test_silence_executes_the_fallback_and_a_driver_is_no_silence(monkeypatch, t
     assert "the supervisor is silent, its last fallback is executed" in process.said
     for failure in ("Traceback", "callback failed", "Exception"):
         assert failure not in process.said, process.said
+
+
+@pytest.mark.xdist_group("node")
+@pytest.mark.timeout(120)
+def test_a_fallback_that_was_said_again_goes_on_since_it_was_first_heard(monkeypatch, tmp_path):
+    """As after an internal error: a vehicle that stands already must not be sent through its stop once more."""
+    domain = harness.environment(monkeypatch, tmp_path)
+    arguments = ("--ros-args", "-p", f"vehicle_file:={harness.VEHICLE}", "-p", "timing.gate_timeout:=0.3")
+    process = harness.Process(tmp_path, "safety_supervisor.ros.command_gate", *arguments)
+    try:
+        with harness.world(domain) as world:
+            supervisor = Supervisor(world)
+            supervisor.speak(lambda: len(supervisor.heard) > 20)
+            supervisor.since = world.node.get_clock().now().nanoseconds
+            end = time.monotonic() + 2.5  # longer than the stop takes
+            supervisor.speak(lambda: time.monotonic() > end)
+            supervisor.heard.clear()
+            assert world.run(lambda: any("SILENCE" in text for text in supervisor.texts))
+            world.run_for(0.5)
+            executed = [m for _, m in supervisor.heard if harness.speeds(m) != [SPEED, SPEED]]
+            assert executed
+            assert {tuple(harness.speeds(m)) for m in executed} == {(0.0,)}
+        assert process.stop() == 0
+    finally:
+        process.close()
 
 
 def check_the_same_motion(messages):

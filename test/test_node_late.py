@@ -38,8 +38,8 @@ class Machine:
         loop, meter = Loop(CONFIG), Meter(CONFIG)
         loop.decision = Ns(health=Health())
         self.session = Ns(
-            config=CONFIG, sources=tuple(self.sources.values()), received=[], notes=Notes(), loop=loop, meter=meter,
-            clock=Ns(now=lambda: round(self.now * SECOND)),
+            config=CONFIG, sources=tuple(self.sources.values()), received=[], waiting=0, notes=Notes(), loop=loop,
+            meter=meter, clock=Ns(now=lambda: round(self.now * SECOND)),
         )  # fmt: skip
         self.session.subscriptions = [self.subscription(source) for source in self.sources.values()]
         for name in ("odometry", "left"):
@@ -136,3 +136,16 @@ def test_an_input_that_never_spoke_is_not_waited_for(machine):
 def test_only_expected_inputs_have_a_timeout(machine):
     timed = {name: source.timeout for name, source in machine.sources.items() if source.timeout}
     assert timed == {"odometry": CONFIG.health.odometry_timeout, "left": CONFIG.health.ultrasonic_timeout}
+
+
+def test_what_no_tick_reads_is_bounded_in_bytes(machine, monkeypatch):
+    """The clock of the ticks may stand for hours while sensors go on."""
+    monkeypatch.setattr(session, "WAITING_BYTES_MAX", 1000)
+    receive = session.receiver(machine.session, machine.sources["left"], lambda: True)
+    for _ in range(10):
+        receive(bytes(100))
+    assert len(machine.session.received) == 3, "300 bytes each, with what the message itself takes"
+    assert "UNREAD" in machine.session.notes.texts()["left"]
+    machine.session.received.clear()  # a tick
+    receive(bytes(100))
+    assert len(machine.session.received) == 1

@@ -131,6 +131,21 @@ def test_a_wrong_parameter_is_refused_in_one_line(start, domain):
     assert process.stop() == 0
 
 
+def test_a_topic_that_ros_does_not_allow_is_refused_in_one_line_and_nothing_is_left(start, domain):
+    process = start(sensors__radar_front__topic="radar/front-left/points")
+    with harness.world(domain) as world:
+        for _ in range(2):
+            assert not world.configure()
+            assert world.state() == "unconfigured"
+        own = "/safety_supervisor/trajectory"
+        assert world.run(lambda: world.node.count_publishers(own) == 0), "those of the attempts are gone"
+    lines = [line for line in process.said.splitlines() if "configure refused" in line]
+    assert len(lines) == 2
+    assert "topic of radar_front = 'radar/front-left/points' is no name that ROS allows" in lines[0]
+    assert "Traceback" not in process.said
+    assert process.stop() == 0
+
+
 def test_without_a_certificate_it_only_watches(start, domain):
     process = start(corridor__margin=0.31, **PATIENT)
     with harness.world(domain) as world:

@@ -84,6 +84,20 @@ def test_the_ring_is_bounded_in_bytes(monkeypatch):
     assert 5_000 < sum(len(payload) for _, _, payload in ring) <= 11_000
 
 
+def test_the_ring_is_bounded_when_no_snapshot_comes_any_more(monkeypatch):
+    """After an internal error there is no state to take one of, and messages go on for hours."""
+    monkeypatch.setattr(blackbox, "RING_BYTES_MAX", 10_000)
+    ring = Ring(Clock())
+    ring.add((frames.SNAPSHOT, 0, b"s"))
+    for i in range(100):
+        ring.add((frames.MESSAGE, i, bytes(1000)))
+        assert sum(len(payload) for _, _, payload in ring) <= 10_000
+    assert list(ring) == [], "what is left would begin with no state"
+    ring.add((frames.SNAPSHOT, 101, b"s"))
+    ring.add((frames.MESSAGE, 102, b"m"))
+    assert len(list(ring)) == 2
+
+
 # --- a recording ------------------------------------------------------------------------------------------------
 
 

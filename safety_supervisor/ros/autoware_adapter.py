@@ -187,7 +187,7 @@ class AutowareAdapter(Node):  # type: ignore[misc]  # rclpy counts as untyped
     def _operator(self, name: str) -> Any:
         def operate(request: Any, response: Any) -> Any:
             wanted = bool(request.data if self._standard else request.operate)
-            (self._operating.add if wanted else self._operating.discard)(name)
+            (self._operating.add if wanted and self._available() else self._operating.discard)(name)
             strongest = max((REQUESTS[n] for n in self._operating), default=Mode.NOMINAL)
             self._request.publish(UInt8(data=messages.REQUESTS.index(strongest)))
             answer = response if self._standard else response.response
@@ -202,6 +202,8 @@ class AutowareAdapter(Node):  # type: ignore[misc]  # rclpy counts as untyped
         return bool(self._heard) and not self._shadow and time.monotonic_ns() - self._heard <= self._silence
 
     def _on_timer(self) -> None:
+        if not self._available():
+            self._operating.clear()  # one that comes back knows of no request
         for name, publisher in self._status.items():
             state = OPERATING if name in self._operating else AVAILABLE
             state = state if self._available() else NOT_AVAILABLE

@@ -72,8 +72,7 @@ class Ring:
     def add(self, frame: Frame) -> None:
         kind = frame[0]
         if kind == frames.GAP:
-            self._segments.clear()
-            self._size = 0
+            self._forget()
             return
         if kind == frames.SNAPSHOT:
             self._segments.append(Segment(self._clock()))
@@ -89,6 +88,12 @@ class Ring:
         old = self._clock() - BEFORE
         while len(self._segments) > 1 and (self._segments[1].began <= old or self._size > RING_BYTES_MAX):
             self._size -= self._segments.popleft().size
+        if self._size > RING_BYTES_MAX:  # no snapshot comes any more: what led up to that is recorded already
+            self._forget()
+
+    def _forget(self) -> None:
+        self._segments.clear()
+        self._size = 0
 
     def __iter__(self) -> Iterator[Frame]:
         for i, segment in enumerate(self._segments):
@@ -341,6 +346,7 @@ def main(stream: BinaryIO | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # a node at real-time priority hands it on
         os.nice(10)
     Blackbox(tell=_told).run(frames.read(stream or sys.stdin.buffer))
     return 0

@@ -32,6 +32,8 @@ CHECK_PERIOD = 0.01
 """How often silence is looked for [s], on steady time."""
 REPORT_PERIOD = 0.5
 """Time between two diagnostics [s]; a change is reported at once."""
+STAMP = slice(4, 12)
+"""Where the time of a serialised message stands, behind the four bytes of the encapsulation."""
 EMPTY_BYTES = 400
 """A message longer than this has points; only shorter ones are looked into."""
 
@@ -124,8 +126,11 @@ class CommandGate(Node):  # type: ignore[misc]  # rclpy counts as untyped
 
     def _on_fallback(self, raw: bytes) -> None:
         # Kept as bytes: reading it takes longer than forwarding, and is needed on silence only.
+        held, self._plan = self._fallback, None
+        if held is not None and raw[STAMP] == held[0][STAMP]:  # said again: it goes on since it was first heard
+            self._fallback = raw, *held[1:]
+            return
         self._fallback = (raw, time.monotonic_ns(), self.get_clock().now().nanoseconds)
-        self._plan = None
 
     def _on_check(self) -> None:
         now = time.monotonic_ns()

@@ -121,10 +121,15 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
             return FAILURE
         armed, why_not = arming(settings, config)
         session = Session(settings, config, found, armed, why_not, make_clock(self), Loop(config), Meter(config))
-        connect(self, session, lambda: self._active)
+        self._session = session  # so that whatever fails from here on is taken down again
+        try:
+            connect(self, session, lambda: self._active)
+        except ConfigError as error:
+            self._clear()
+            self.get_logger().error(f"configure refused: {error}")
+            return FAILURE
         self._serve(session)
         start_recorder(session, self.get_logger())
-        self._session = session
         self._announce(session)
         gc.collect()
         gc.freeze()  # what lives now lives on: the collector need not look at it again in a tick

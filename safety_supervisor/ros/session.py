@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.duration import Duration
+from rclpy.exceptions import NameValidationException
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Empty, String, UInt8
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import MarkerArray
 
 from safety_supervisor import messages
-from safety_supervisor.core.config import Config
+from safety_supervisor.core.config import Config, ConfigError
 from safety_supervisor.core.world import seconds
 from safety_supervisor.ros import parameters
 from safety_supervisor.ros.clock import TickClock
@@ -30,6 +31,8 @@ from safety_supervisor.ros.wiring import QUIET, Notes, events, look
 COMMAND_QOS = QoSProfile(depth=5)
 WAITING_PAUSE = 0.002
 """A late tick asks the middleware again after this time [s] for what has arrived."""
+WAITING_BYTES_MAX, MESSAGE_BYTES = 256_000_000, 200
+"""No more [bytes] waits for a tick, each message with so much beside its content: a clock may stand for hours."""
 
 
 @dataclass
@@ -46,6 +49,8 @@ class Session:
     meter: Meter
     received: list[Received] = field(default_factory=list)
     """What came in since the last tick."""
+    waiting: int = 0
+    """How much that is [bytes]."""
     notes: Notes = field(default_factory=Notes)
     """What the connections of the inputs have to say."""
     held_since: int | None = None
@@ -81,7 +86,7 @@ def make_clock(node: Any) -> TickClock:
 
 
 def connect(node: Any, session: Session, active: Callable[[], bool]) -> None:
-    """Make publishers and subscriptions."""
+    """Make publishers and subscriptions; raises `ConfigError` for a topic that ROS does not allow."""
     # Offered to whoever wants to watch it; a subscriber that asks for no deadline is not bound by it.
     deadline = Duration(nanoseconds=round(session.config.timing.gate_timeout * 1e9))
     command = QoSProfile(depth=1, deadline=deadline)
@@ -94,18 +99,22 @@ def connect(node: Any, session: Session, active: Callable[[], bool]) -> None:
     session.release = node.create_publisher(Empty, messages.RELEASE_TOPIC, COMMAND_QOS)
     session.mrm = node.create_publisher(UInt8, messages.MRM_TOPIC, COMMAND_QOS)
     for source in session.sources:
-        made = node.create_subscription(
-            source.message, source.topic, receiver(session, source, active), source.qos, raw=True,
-            event_callbacks=events(session.notes, source),
-        )  # fmt: skip
+        try:
+            made = node.create_subscription(
+                source.message, source.topic, receiver(session, source, active), source.qos, raw=True,
+                event_callbacks=events(session.notes, source),
+            )  # fmt: skip
+        except NameValidationException as error:
+            why = " ".join(str(error).split())
+            raise ConfigError(f"topic of {source.name} = {source.topic!r} is no name that ROS allows: {why}") from error
         session.subscriptions.append(made)
 
 
 def disconnect(node: Any, session: Session) -> None:
     """Destroy all that `connect` and the node made for a session."""
-    for publisher in (session.trajectory, session.fallback, session.decision, session.markers):
+    for publisher in filter(None, (session.trajectory, session.fallback, session.decision, session.markers)):
         node.destroy_lifecycle_publisher(publisher)
-    for publisher in (session.release, session.mrm):
+    for publisher in filter(None, (session.release, session.mrm)):
         node.destroy_publisher(publisher)
     for subscription in session.subscriptions:
         node.destroy_subscription(subscription)
@@ -124,6 +133,11 @@ def receiver(session: Session, source: Source, active: Callable[[], bool]) -> Ca
         if len(raw) > source.bytes_max:  # it then counts as not received, which the tick notices as stale
             text = f"TOO_LONG: a message of {len(raw)} bytes, at most {source.bytes_max} are read"
             session.notes.happened(source.name, text)
+            return
+        session.waiting = (session.waiting if session.received else 0) + len(raw) + MESSAGE_BYTES
+        if session.waiting > WAITING_BYTES_MAX:
+            session.waiting -= len(raw) + MESSAGE_BYTES
+            session.notes.happened(source.name, "UNREAD: no tick reads what comes, as when the clock stands")
             return
         now = session.clock.now()
         session.received.append(Received(source.topic, raw, now))
