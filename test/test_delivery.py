@@ -5,7 +5,7 @@ from __future__ import annotations
 import builders
 import pytest
 
-from safety_supervisor.core import delivery
+from safety_supervisor.core import delivery, supervisor
 from safety_supervisor.core.config import with_certificate
 from safety_supervisor.core.delivery import Delivery
 from safety_supervisor.core.world import Code, Mode, nanoseconds
@@ -69,3 +69,23 @@ def test_in_shadow_mode_nobody_brakes_and_nothing_is_missing():
     drive.plan_on = False
     drive.run(6.0)
     assert drive.modes[-1] == Mode.COMFORT_STOP
+
+
+@pytest.mark.parametrize("certificate", ["armed", None])
+@pytest.mark.parametrize("executed", [True, False])
+def test_a_stop_that_nobody_executes_is_not_watched_whatever_was_proved(certificate, executed):
+    """Shadow mode has a certificate too: nothing that its policy goes on doing is a brake that gives less."""
+    config = with_certificate(builders.CONFIG, certificate)
+    drive = builders.Drive(config, obey=False)
+    drive.state = supervisor.start(config, executed)
+    drive.run(1.0)
+    drive.plan_on = False
+    drive.run(5.0)
+    short = {Code.BRAKE_SHORTFALL} & {r.code for d in drive.decisions for r in d.reasons}
+    assert bool(short) is executed
+    assert (drive.decisions[-1].mode > Mode.COMFORT_STOP) is executed
+
+
+def test_by_itself_it_is_executed_where_a_certificate_holds():
+    assert supervisor.start(CONFIG).executed
+    assert not supervisor.start(builders.CONFIG).executed

@@ -266,7 +266,7 @@ def broken_step(monkeypatch):
         return "broken", decision(fallback=ramp(t))
 
     monkeypatch.setattr(loop_module.supervisor, "step", step)
-    monkeypatch.setattr(loop_module.supervisor, "start", lambda config: "sound")
+    monkeypatch.setattr(loop_module.supervisor, "start", lambda config, executed: "sound")
 
 
 def test_an_exception_becomes_an_emergency_stop_that_stays(broken_step):

@@ -2,8 +2,8 @@
 
 While an MRM is executed, the speed that ego has lost over the last moments is compared with what was demanded one
 actuation delay earlier. What is missing for long enough is a finding, marks the model of the fallback as violated until
-ego stands or a human drives, and asks for the next stronger stop. Only an armed supervisor (one with a certificate)
-watches: in shadow mode nobody executes what it decides. SI units.
+ego stands or a human drives, and asks for the next stronger stop. Only an armed supervisor watches (`State.executed`):
+in shadow mode nobody executes what it decides, with a certificate or without. SI units.
 """
 
 from __future__ import annotations

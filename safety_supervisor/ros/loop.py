@@ -36,13 +36,14 @@ KEPT = 3000
 class Loop:
     """Calls `step` once a tick. An exception becomes an emergency stop along the last fallback, for good."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, armed: bool | None = None) -> None:
+        """Start afresh; None: armed where a certificate holds."""
         self.config = config
         self.decision: Decision | None = None
         self.error = ""
         self.trace = ""
         self._gatherer = messages.Gatherer(config)
-        self._state = supervisor.start(config)
+        self._state = supervisor.start(config, armed)
         self._driver = False
 
     @property

@@ -120,7 +120,8 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
             self.get_logger().error(f"configure refused: {error}")
             return FAILURE
         armed, why_not = arming(settings, config)
-        session = Session(settings, config, found, armed, why_not, make_clock(self), Loop(config), Meter(config))
+        session = Session(settings, config, found, armed, why_not, make_clock(self), Loop(config, armed),
+                          Meter(config))  # fmt: skip
         self._session = session  # so that whatever fails from here on is taken down again
         try:
             connect(self, session, lambda: self._active)
@@ -139,7 +140,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
     def on_activate(self, state: LifecycleState) -> Any:
         """Start ticking from a fresh state: nothing that was seen before counts."""
         session = self._configured()
-        session.loop, session.meter = Loop(session.config), Meter(session.config)
+        session.loop, session.meter = Loop(session.config, session.armed), Meter(session.config)
         session.received.clear()
         session.notes.clear()
         begin_recording(session)
@@ -255,7 +256,7 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
             session.held_since = self._last_tick
         elif self._last_tick - session.held_since > round(LET_GO * 1e9):
             session.held_since = None
-            session.loop = Loop(session.config)
+            session.loop = Loop(session.config, session.armed)
             begin_recording(session)
 
     def _record(self, session: Session, received: list[Received], decision: Decision, line: str) -> None:

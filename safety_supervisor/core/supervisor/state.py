@@ -64,11 +64,12 @@ class State:
     room: FreeRoom | None = None
     """Newest statement of free room beside the plan."""
     shift: Shift | None = None
+    executed: bool = False
+    """What is decided is executed, as that of an armed supervisor; else there is no delivery to watch."""
     delivery: delivery.Delivery = field(default_factory=delivery.Delivery)
     """What the brakes made of the MRM under way."""
 
 
-def start(config: Config) -> State:
-    """Return the state before the first tick."""
-    del config  # nothing of it is remembered; the signature leaves room for it
-    return State()
+def start(config: Config, executed: bool | None = None) -> State:
+    """Return the state before the first tick; None: decisions are executed where a certificate holds."""
+    return State(executed=config.certificate is not None if executed is None else executed)

@@ -154,7 +154,7 @@ def _after(
 ) -> State:  # fmt: skip
     """Return what the next tick is told."""
     mode, tracks = decision.mode, state.tracker.tracks
-    watching = config.certificate is not None and not state.driver  # otherwise nobody executes what is decided
+    watching = state.executed and not state.driver  # otherwise nobody executes what is decided
     speed = corner(ego, action.path).speed
     delivered = delivery.watched(state.delivery, mode, speed, action.acceleration, decision.t, config)
     lasts = mode.brakes and mode != Mode.STANDSTILL
