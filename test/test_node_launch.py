@@ -39,6 +39,7 @@ def test_only_what_the_oldest_distribution_has_is_imported(file):
 RCLPY_IN_HUMBLE = {
     "rclpy.clock": {"Clock", "ClockType"},
     "rclpy.duration": {"Duration"},
+    "rclpy.exceptions": {"NameValidationException"},
     "rclpy.executors": {"ExternalShutdownException", "SingleThreadedExecutor"},
     "rclpy.lifecycle": {"LifecycleNode", "LifecycleState", "TransitionCallbackReturn"},
     "rclpy.node": {"Node"},
