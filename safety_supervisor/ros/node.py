@@ -116,14 +116,10 @@ class SupervisorNode(LifecycleNode):  # type: ignore[misc]  # rclpy counts as un
                 config = parameters.certified(settings, transforms.apply(config, settings, self.context))
             found = sources(config, settings)
             parameters.declare(self, settings, config)
-        except ConfigError as error:
-            self.get_logger().error(f"configure refused: {error}")
-            return FAILURE
-        armed, why_not = arming(settings, config)
-        session = Session(settings, config, found, armed, why_not, make_clock(self), Loop(config, armed),
-                          Meter(config))  # fmt: skip
-        self._session = session  # so that whatever fails from here on is taken down again
-        try:
+            armed, why_not = arming(settings, config)
+            session = Session(settings, config, found, armed, why_not, make_clock(self), Loop(config, armed),
+                              Meter(config))  # fmt: skip
+            self._session = session  # so that whatever fails from here on is taken down again
             connect(self, session, lambda: self._active)
         except ConfigError as error:
             self._clear()
