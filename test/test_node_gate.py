@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 
@@ -93,31 +94,38 @@ class Supervisor:
             publisher.publish(empty_trajectory(now, Frames()) if empty else trajectory(plan, Frames()))
 
 
-@pytest.mark.xdist_group("node")
-@pytest.mark.timeout(120)
-def test_silence_executes_the_fallback_and_a_driver_is_no_silence(monkeypatch, tmp_path):
+@contextlib.contextmanager
+def gated(monkeypatch, tmp_path, timeout):
+    """A gate process, and a supervisor that it has heard; at the end the gate goes in order."""
     domain = harness.environment(monkeypatch, tmp_path)
-    arguments = ("--ros-args", "-p", f"vehicle_file:={harness.VEHICLE}", "-p", "timing.gate_timeout:=0.9")
+    arguments = ("--ros-args", "-p", f"vehicle_file:={harness.VEHICLE}", "-p", f"timing.gate_timeout:={timeout}")
     process = harness.Process(tmp_path, "safety_supervisor.ros.command_gate", *arguments)
     try:
         with harness.world(domain) as world:
             supervisor = Supervisor(world)
             supervisor.speak(lambda: len(supervisor.heard) > 20)
-            assert {tuple(harness.speeds(m)) for _, m in supervisor.heard} == {(SPEED, SPEED)}
-
-            supervisor.heard.clear()
-            assert world.run(lambda: any("SILENCE" in text for text in supervisor.texts))
-            assert world.run(lambda: supervisor.heard and harness.speeds(supervisor.heard[-1][1]) == [0.0])
-            check_the_same_motion([m for _, m in supervisor.heard if len(m.points) > 1])
-
-            supervisor.speak(lambda: supervisor.heard and not supervisor.heard[-1][1].points, empty=True)
-            world.run_for(0.5)
-            supervisor.heard.clear()
-            world.run_for(1.0)
-            assert not supervisor.heard, "a driver controls: nothing is commanded"
+            yield process, world, supervisor
         assert process.stop() == 0
     finally:
         process.close()
+
+
+@pytest.mark.xdist_group("node")
+@pytest.mark.timeout(120)
+def test_silence_executes_the_fallback_and_a_driver_is_no_silence(monkeypatch, tmp_path):
+    with gated(monkeypatch, tmp_path, 0.9) as (process, world, supervisor):
+        assert {tuple(harness.speeds(m)) for _, m in supervisor.heard} == {(SPEED, SPEED)}
+
+        supervisor.heard.clear()
+        assert world.run(lambda: any("SILENCE" in text for text in supervisor.texts))
+        assert world.run(lambda: supervisor.heard and harness.speeds(supervisor.heard[-1][1]) == [0.0])
+        check_the_same_motion([m for _, m in supervisor.heard if len(m.points) > 1])
+
+        supervisor.speak(lambda: supervisor.heard and not supervisor.heard[-1][1].points, empty=True)
+        world.run_for(0.5)
+        supervisor.heard.clear()
+        world.run_for(1.0)
+        assert not supervisor.heard, "a driver controls: nothing is commanded"
     assert "the supervisor is silent, its last fallback is executed" in process.said
     for failure in ("Traceback", "callback failed", "Exception"):
         assert failure not in process.said, process.said
@@ -127,25 +135,16 @@ def test_silence_executes_the_fallback_and_a_driver_is_no_silence(monkeypatch, t
 @pytest.mark.timeout(120)
 def test_a_fallback_that_was_said_again_goes_on_since_it_was_first_heard(monkeypatch, tmp_path):
     """As after an internal error: a vehicle that stands already must not be sent through its stop once more."""
-    domain = harness.environment(monkeypatch, tmp_path)
-    arguments = ("--ros-args", "-p", f"vehicle_file:={harness.VEHICLE}", "-p", "timing.gate_timeout:=0.3")
-    process = harness.Process(tmp_path, "safety_supervisor.ros.command_gate", *arguments)
-    try:
-        with harness.world(domain) as world:
-            supervisor = Supervisor(world)
-            supervisor.speak(lambda: len(supervisor.heard) > 20)
-            supervisor.since = world.node.get_clock().now().nanoseconds
-            end = time.monotonic() + 2.5  # longer than the stop takes
-            supervisor.speak(lambda: time.monotonic() > end)
-            supervisor.heard.clear()
-            assert world.run(lambda: any("SILENCE" in text for text in supervisor.texts))
-            world.run_for(0.5)
-            executed = [m for _, m in supervisor.heard if harness.speeds(m) != [SPEED, SPEED]]
-            assert executed
-            assert {tuple(harness.speeds(m)) for m in executed} == {(0.0,)}
-        assert process.stop() == 0
-    finally:
-        process.close()
+    with gated(monkeypatch, tmp_path, 0.3) as (_, world, supervisor):
+        supervisor.since = world.node.get_clock().now().nanoseconds
+        end = time.monotonic() + 2.5  # longer than the stop takes
+        supervisor.speak(lambda: time.monotonic() > end)
+        supervisor.heard.clear()
+        assert world.run(lambda: any("SILENCE" in text for text in supervisor.texts))
+        world.run_for(0.5)
+        executed = [m for _, m in supervisor.heard if harness.speeds(m) != [SPEED, SPEED]]
+        assert executed
+        assert {tuple(harness.speeds(m)) for m in executed} == {(0.0,)}
 
 
 def check_the_same_motion(messages):
